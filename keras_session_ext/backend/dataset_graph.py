@@ -1,0 +1,70 @@
+"""What a `tf.data.Dataset` is made of: whether its order can be replayed."""
+
+from typing import Any, Iterator, List
+
+_RANDOM_OPS = ("Random", "Multinomial", "TruncatedNormal")
+_PYTHON_OPS = ("PyFunc", "PyFuncStateless", "EagerPyFunc")
+
+
+def _walk(dataset: Any) -> Iterator[Any]:
+    yield dataset
+    for inner in dataset._inputs():
+        yield from _walk(inner)
+
+
+def _functions(dataset: Any) -> Iterator[Any]:
+    for name in ("_map_func", "_predicate", "_finalize_func", "_generator", "_next_func", "_init_func"):
+        wrapped = getattr(dataset, name, None)
+        graph = getattr(getattr(wrapped, "function", None), "graph", None)
+        if graph is not None:
+            yield graph.as_graph_def()
+
+
+def _nodes(dataset: Any) -> Iterator[Any]:
+    for graph in _functions(dataset):
+        yield from graph.node
+        for function in graph.library.function:
+            yield from function.node_def
+
+
+def reshuffles(dataset: Any) -> bool:
+    """Whether every new iterator over the dataset draws a new order."""
+    return any(hasattr(part, "_reshuffle_each_iteration") for part in _walk(dataset)) if hasattr(
+        dataset, "_inputs") else False
+
+
+def why_not_exact(dataset: Any) -> List[str]:
+    """Reasons why a second iterator over the dataset may yield other batches."""
+    if not hasattr(dataset, "_inputs"):
+        return ["the dataset is a {}, whose order cannot be looked into".format(type(dataset).__name__)]
+    reasons = []
+    for part in _walk(dataset):
+        reasons += _part(part)
+    return sorted(set(reasons))
+
+
+def _part(part: Any) -> List[str]:
+    reasons = []
+    name = type(part).__name__.strip("_")
+    if _unseeded(part):
+        reasons.append("the tf.data.Dataset is shuffled without a seed; write .shuffle(n, seed=1), or call "
+                       "keras.utils.set_random_seed before the dataset is made")
+    if getattr(part, "_deterministic", None) in ("false", False):
+        reasons.append("the dataset's {} has deterministic=False; leave it out".format(name))
+    if part.options().deterministic is False:
+        reasons.append("the dataset's options say deterministic=False; leave it out")
+    for node in _nodes(part):
+        if node.op.startswith(_RANDOM_OPS) and not node.op.startswith("RandomDataset"):
+            reasons.append("a function of the dataset uses the random op {}, whose state is hidden; use "
+                           "tf.random.stateless_* with seeds from dataset.counter or .random(seed=1)".format(node.op))
+        if node.op in _PYTHON_OPS:
+            reasons.append("the dataset calls Python code, whose state is not seen; pass a generator or a "
+                           "PyDataset to fit instead")
+    return reasons
+
+
+def _unseeded(part: Any) -> bool:
+    seeds = [getattr(part, name, None) for name in ("_seed", "_seed2")]
+    if any(seed is None for seed in seeds):
+        return False
+    return all(int(seed) == 0 for seed in seeds)

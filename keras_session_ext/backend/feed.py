@@ -1,0 +1,403 @@
+"""The data of a Keras 3 `fit`: where it stands, and how to get there again.
+
+Keras's `EpochIterator` makes a *pass* (an iterator over the source) for every
+epoch, or, with `steps_per_epoch`, one that lasts over several epochs. The feed
+counts passes and the batches trained on in the current one. To resume it lets
+Keras make the pass again from the random states of its start and drops the
+batches that were trained on already, before Keras or any callback sees them.
+
+On TensorFlow the order of shuffled arrays comes from an op with a hidden state
+(and, once a seed is set, from the same one in every epoch): there the feed puts
+in a seeded shuffle that differs in every pass.
+"""
+
+import threading
+from typing import Any, Callable, Dict, List, Optional
+
+from keras_session_ext.backend import dataset_graph
+from keras_session_ext.backend import random as host_random
+from keras_session_ext.backend.tap import Tap, digest
+from keras_session_ext.errors import StateMismatch
+
+_SOURCES = {
+    "ArrayDataAdapter": "arrays", "TFDatasetAdapter": "tf.data.Dataset", "PyDatasetAdapter": "PyDataset",
+    "GeneratorDataAdapter": "generator", "TorchDataLoaderAdapter": "DataLoader", "GrainDatasetAdapter": "grain",
+}
+_patching = threading.Lock()
+
+
+class Feed:
+    """Follows one `EpochIterator`.
+
+    Args:
+        iterator: fit's (or evaluate's) `EpochIterator`.
+        engine: the engine in use.
+        salt: makes the order of this fit differ from that of others.
+
+    Attributes:
+        source: what kind of data it is.
+        passes: how many passes have begun.
+        on_epoch_start: called each time Keras asks for an epoch's batches,
+            after every callback's `on_epoch_begin`.
+        on_stand_in: called with True and False around a step that must not train.
+        skipped: how many batches the resume dropped.
+        verified: whether those were the same as before, where that can be told.
+    """
+
+    def __init__(self, iterator: Any, engine: Any, salt: str = ""):
+        self._iterator = iterator
+        self._engine = engine
+        self.adapter = iterator.data_adapter
+        self.source = _SOURCES.get(type(self.adapter).__name__, type(self.adapter).__name__)
+        self.passes = 0
+        self.on_epoch_start: Callable[[], None] = lambda: None
+        self.on_stand_in: Callable[[bool], None] = lambda active: None
+        self.tap: Optional[Tap] = None
+        self._consumed = 0  # batches of the current pass that were trained on
+        self._epoch_random: Dict[str, Any] = {}
+        self._start: Dict[str, Any] = {}
+        self._resume: Optional[Dict[str, Any]] = None
+        self._order: Any = None
+        self.skipped = 0
+        self._ended = False
+        self._done = 0  # batches of the epoch that are done, but for one that ended it early
+        self.verified: Optional[bool] = None
+        self._original_epoch = iterator._enumerate_iterator
+        self._original_pass = iterator._get_iterator
+        iterator._enumerate_iterator = self._epoch
+        iterator._get_iterator = self._pass
+        self._tap_source()
+        if self.owns_order:
+            self._own_order(salt)
+
+    # -- what the data is
+
+    @property
+    def shuffle(self) -> Any:
+        return getattr(self.adapter, "_shuffle", getattr(self.adapter, "shuffle", False))
+
+    @property
+    def owns_order(self) -> bool:
+        return self._engine.name == "tensorflow" and self.source == "arrays" and bool(self.shuffle)
+
+    @property
+    def user_source(self) -> Any:
+        """The user's own object, where it may have a state of its own."""
+        if self.source == "PyDataset":
+            return self.adapter.py_dataset
+        return None
+
+    @property
+    def runs_ahead(self) -> bool:
+        """Whether the source may be asked for batches before training needs them."""
+        if self.tap is None:
+            return False
+        workers = getattr(self.adapter, "enqueuer", None) is not None
+        return self._engine.name == "tensorflow" or workers
+
+    @property
+    def persistent(self) -> bool:
+        """Whether one pass lasts over several epochs."""
+        return self._iterator.steps_per_epoch is not None
+
+    def describe(self) -> Dict[str, Any]:
+        """What a resumed script must have in common, or is told about."""
+        adapter = self.adapter
+        return {
+            "source": self.source,
+            "batch_size": adapter.batch_size,
+            "samples": getattr(adapter, "_num_samples", None),
+            "batches": adapter.num_batches,
+            "steps_per_epoch": self._iterator.steps_per_epoch,
+            "steps_per_execution": self._iterator.steps_per_execution,
+            "shuffle": str(self.shuffle),
+        }
+
+    def why_not_exact(self) -> List[str]:
+        """Reasons known beforehand why this source cannot be replayed exactly."""
+        if self.source == "tf.data.Dataset":
+            return dataset_graph.why_not_exact(self._dataset())
+        if self.source not in ("arrays", "PyDataset", "generator", "DataLoader"):
+            return ["the batches of a {} source cannot be checked; use a tf.data.Dataset, a PyDataset or "
+                    "arrays".format(self.source)]
+        if self.source == "generator" and self.passes > 1:
+            return ["the generator was started anew in the middle of the run; pass steps_per_epoch and let it "
+                    "yield without end"]
+        if self.tap is not None and self.tap.draws and self._has_workers():
+            return ["the {} draws from the global random state of {} in its workers, whose order differs from "
+                    "run to run; give it a generator of its own, seeded by the index".format(
+                        self.source, ", ".join(sorted(self.tap.draws)))]
+        return []
+
+    def _has_workers(self) -> bool:
+        return self.source == "PyDataset" and getattr(self.adapter, "enqueuer", None) is not None
+
+    def _dataset(self):
+        return getattr(self._iterator, "_distributed_dataset", None) or self.adapter._dataset
+
+    # -- following
+
+    def _tap_source(self):
+        adapter = self.adapter
+        if self.source == "generator":
+            self.tap, make = Tap(), adapter.generator
+            adapter.generator = lambda: self.tap.wrap(iter(make()))
+        elif self.source == "PyDataset":
+            self.tap = Tap()
+            for name in ("_finite_generator", "_infinite_generator",
+                         "_finite_enqueuer_generator", "_infinite_enqueuer_generator"):
+                setattr(adapter, name, self._tapped(getattr(adapter, name)))
+        elif self.source == "DataLoader":
+            self.tap = Tap()
+            adapter._dataloader = _TappedLoader(adapter._dataloader, self.tap)
+
+    def _tapped(self, make):
+        return lambda: self.tap.wrap(make())
+
+    def _pass(self):
+        """Stands in for `EpochIterator._get_iterator`."""
+        self.passes += 1
+        self._consumed = 0
+        self._start = {"epoch_random": self._epoch_random, "random": host_random.host_states()}
+        if self.source == "DataLoader":
+            self._start["loader"] = self.adapter._dataloader.generators()
+        if self._order is not None:
+            self._order.assign(self.passes)
+        if self.tap is not None:
+            self.tap.begin_pass()
+        if self._resume is not None:
+            self._restart_pass()
+        return self._original_pass()
+
+    def _epoch(self):
+        """Stands in for `EpochIterator._enumerate_iterator`, one call per epoch."""
+        self.on_epoch_start()
+        self._drop_leftovers()
+        resume = self._resume
+        if resume is not None and resume["open"]:
+            host_random.set_host_states(resume["start"]["epoch_random"])
+        self._epoch_random = host_random.host_states()
+        steps = self._original_epoch()
+        self._done, self._ended = 0, False
+        if resume is not None:
+            yield from self._skip(steps, resume)
+        for step in steps:
+            yield step
+            self._count(step[1])
+        self._ended = True
+
+    def _count(self, end: int) -> None:
+        self._consumed += self._iterator.steps_per_execution
+        self._done = end + 1
+
+    def batches_done(self, stopped: bool) -> int:
+        """Batches of the epoch that were trained on, once its loop has ended.
+
+        Args:
+            stopped: a callback set `stop_training`, so the loop did not come back for more.
+        """
+        done = self._done
+        if stopped and not self._ended:
+            done += self._iterator.steps_per_execution
+        limit = self._iterator.steps_per_epoch or self.adapter.num_batches
+        return min(done, limit) if limit else done
+
+    def _drop_leftovers(self):
+        """What the workers had fetched beyond the last epoch's end would begin this one again.
+
+        `PyDatasetEnqueuer.stop` keeps those batches in `ready_queue`; after the
+        model was built from one batch even the first epoch begins with some twice.
+        """
+        queue = getattr(getattr(self.adapter, "enqueuer", None), "ready_queue", None)
+        if queue is None or self.adapter.num_batches is None:
+            return
+        while not queue.empty():
+            queue.get_nowait()
+
+    # -- saving and resuming
+
+    def capture(self, at_epoch_end: bool = False) -> Dict[str, Any]:
+        """The position as a plain value.
+
+        Args:
+            at_epoch_end: the epoch is over, validation included.
+        """
+        consumed = self._consumed
+        if not self.persistent and self.adapter.num_batches:
+            consumed = min(consumed, self.adapter.num_batches)  # the last execution may have had fewer batches
+        state = {
+            "passes": self.passes, "consumed": consumed,
+            "open": self.passes > 0 and (self.persistent or not at_epoch_end),
+            "order": None if self._order is None else self._order.seed,
+        }
+        if state["open"]:
+            state["start"] = self._start
+        if self.tap is not None:
+            state.update(tap=self.tap.state(), chain=self.tap.chain(consumed),
+                         source_state=self.tap.source_state(consumed))
+        return state
+
+    def resume(self, state: Dict[str, Any], batch: int, epoch_over: bool = False) -> None:
+        """Makes the next epoch go on where `state` was captured.
+
+        Args:
+            state: what `capture` returned.
+            batch: how many batches of the epoch were trained on.
+            epoch_over: all of them were, and the validation comes next: Keras
+                is given the epoch's last step once more, `on_stand_in` around it.
+        """
+        if self._order is not None and state["order"] is not None:
+            self._order.set_seed(state["order"])
+        if self.tap is not None and "tap" in state:
+            self.tap.set_state(state["tap"])
+        self.passes = state["passes"] - (1 if state["open"] else 0)
+        if self.source == "tf.data.Dataset":
+            self._advance_shuffles(self.passes)
+        if state["open"]:
+            self._resume = dict(state, batch=batch, epoch_over=epoch_over)
+
+    def _advance_shuffles(self, count: int):
+        """`shuffle(reshuffle_each_iteration=True)` draws its order anew for every iterator made."""
+        dataset = self._dataset()
+        for _ in range(count if dataset_graph.reshuffles(dataset) else 0):
+            iter(dataset)
+
+    def advance_validation(self, passes: int) -> None:
+        """Makes the next evaluation the one after `passes` others."""
+        self.passes = passes
+        if self.source == "tf.data.Dataset":
+            self._advance_shuffles(passes)
+
+    def _restart_pass(self):
+        start = self._resume["start"]
+        self._start = start
+        if not self._has_workers():  # their thread has begun to draw already
+            host_random.set_host_states(start["random"])
+        if "loader" in start:
+            self.adapter._dataloader.set_generators(start["loader"])
+        if self._resume.get("source_state") is not None:
+            self.adapter._dataloader.load_state(self._resume["source_state"])
+            self.tap.begin_pass(self._resume["consumed"], self._resume["chain"])
+
+    def _skip(self, steps, resume):
+        """Drops what was trained on and yields the step that comes next."""
+        per_execution = self._iterator.steps_per_execution
+        count, batch = resume["consumed"], resume["batch"]
+        begin, end, iterator = next(steps)
+        self._resume = None
+        self.skipped = 0 if resume.get("source_state") is not None else count
+        for done in range(self.skipped):
+            try:
+                next(iterator)
+            except Exception as error:
+                if isinstance(error, StopIteration) or type(error).__name__ == "OutOfRangeError":
+                    raise _ran_out(done, count)
+                raise
+        self._consumed = count
+        if self.tap is not None and resume.get("chain") is not None:
+            self.verified = self.tap.chain(count) == resume["chain"]
+        self._iterator._steps_seen = count - batch + per_execution
+        target = max(batch - per_execution, 0) if resume["epoch_over"] else batch
+        while begin < target:
+            begin, end, iterator = next(steps)
+        if resume["epoch_over"]:
+            self._done = batch
+            self.on_stand_in(True)
+            yield begin, end, iterator
+            self.on_stand_in(False)
+        else:
+            self._done = begin
+            yield begin, end, iterator
+            self._count(end)
+
+    def source_draws(self, name: str, now: Any) -> bool:
+        """Whether the source drew from a host random state since its pass began."""
+        if self.tap is not None and self.tap.draws:
+            return name in self.tap.draws
+        start = self._start.get("epoch_random", {}).get(name)
+        return start is not None and not host_random.same(start, now)
+
+    # -- the order of shuffled arrays on TensorFlow
+
+    def _own_order(self, salt: str):
+        self._order = _Order(self._engine, salt)
+        dataset = self._order.shuffled(self.adapter.get_tf_dataset)
+        self._iterator._distributed_dataset = (
+            self._iterator._distribute_strategy.experimental_distribute_dataset(dataset))
+
+
+def _ran_out(done: int, count: int) -> StateMismatch:
+    return StateMismatch(
+        "Cannot go on in the middle of the epoch: {} batches were trained on, but the data ended after {}.".format(
+            count, done),
+        advice="Give fit the data it had, or start in a new directory.")
+
+
+class _Order:
+    """The seeded order of shuffled arrays: a function of (seed, pass)."""
+
+    def __init__(self, engine, salt: str):
+        self._tf = engine._tf
+        self._variable = self._tf.Variable([0, 0], dtype=self._tf.int64, trainable=False)
+        # follows the user's seeds, if there are any, without drawing from them
+        material = {"host": host_random.host_states(), "global": engine.global_seed(), "salt": salt}
+        self.set_seed(int(digest(material)[:12], 16))
+
+    def set_seed(self, seed: int) -> None:
+        self.seed = seed
+        self.assign(0)
+
+    def assign(self, number: int) -> None:
+        self._variable.assign([self.seed, number])
+
+    def shuffled(self, make: Callable[[], Any]) -> Any:
+        """Calls `make` with `tf.random.shuffle` seeded; Keras builds its array dataset with it."""
+        tf = self._tf
+
+        def shuffle(value, seed=None, name=None):
+            # `shuffle="batch"` calls this per batch: its first index makes each differ
+            key = tf.random.experimental.stateless_fold_in(self._variable.read_value(), value[0])
+            return tf.random.experimental.stateless_shuffle(value, key)
+
+        with _patching:
+            original, tf.random.shuffle = tf.random.shuffle, shuffle
+            try:
+                return make()
+            finally:
+                tf.random.shuffle = original
+
+
+class _TappedLoader:
+    """A torch `DataLoader` whose batches pass through a tap."""
+
+    def __init__(self, loader, tap: Tap):
+        self._loader = loader
+        self._tap = tap
+        self._stateful = hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
+
+    def __iter__(self):
+        return self._tap.wrap(iter(self._loader), self._loader.state_dict if self._stateful else None)
+
+    def __len__(self):
+        return len(self._loader)
+
+    def __getattr__(self, name):
+        return getattr(self._loader, name)
+
+    def load_state(self, state):
+        self._loader.load_state_dict(state)
+
+    def _own_generators(self):
+        holders = (self._loader, getattr(self._loader, "sampler", None), getattr(self._loader, "batch_sampler", None))
+        found = [getattr(holder, "generator", None) for holder in holders]
+        return [generator for generator in found if generator is not None]
+
+    def generators(self):
+        """States of the loader's own torch generators."""
+        return [generator.get_state().numpy().copy() for generator in self._own_generators()]
+
+    def set_generators(self, states):
+        import torch
+
+        for generator, state in zip(self._own_generators(), states):
+            generator.set_state(torch.from_numpy(state.copy()))

@@ -1,0 +1,374 @@
+"""Keras 3 on TensorFlow, JAX and torch: everything this package asks of it.
+
+Private attributes of Keras used here and in feed.py, with the versions they
+were seen in, stand in the table of `keras_session_ext.backend`.
+"""
+
+import re
+import sys
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from keras_session_ext.backend import random as host_random
+from keras_session_ext.backend.engines import ENGINES
+from keras_session_ext.backend.feed import Feed
+from keras_session_ext.errors import UnsupportedBackend
+
+
+class Leaf(NamedTuple):
+    """One variable of a model or optimizer.
+
+    Attributes:
+        key: position and local name, the same in every process.
+        path: Keras's own path, for messages.
+        shape, dtype: of the variable.
+        variable: the Keras variable.
+    """
+
+    key: str
+    path: str
+    shape: Tuple[int, ...]
+    dtype: str
+    variable: Any
+
+
+#: attributes of peers that Keras derives again by itself, or that are the script's to say
+_NOT_STATE = {
+    "MonitorCallback": {"min_delta", "monitor_op"},  # min_delta changes its sign with monitor_op
+    "CSVLogger": {"csv_file", "writer", "keys", "append", "append_header"},
+    "History": {"history", "epoch"},
+    "ProgbarLogger": None,  # None: all of them
+    "TensorBoard": {"_batch_start_time", "_epoch_start_time", "_previous_epoch_iterations",
+                    "_should_write_train_graph", "_prev_summary_state", "_train_dir", "_val_dir", "_writers",
+                    "_train_writer", "_val_writer"},
+}
+
+
+class Keras3:
+    """The adapter of the keras3 family."""
+
+    family = "keras3"
+
+    def __init__(self, keras):
+        self.keras = keras
+        name = keras.backend.backend()
+        if name not in ENGINES:
+            raise UnsupportedBackend(
+                "Keras computes on {!r}. Supported engines: {}. Set KERAS_BACKEND before Keras is imported.".format(
+                    name, ", ".join(ENGINES)))
+        self.engine = ENGINES[name]()
+
+    def describe(self) -> Dict[str, str]:
+        """Names and versions, for headers and reports."""
+        made = {"family": self.family, "keras": self.keras.__version__, "engine": self.engine.name}
+        for module in ("tensorflow", "jax", "torch", "numpy"):
+            if module in sys.modules:
+                made[module] = str(getattr(sys.modules[module], "__version__", "unknown"))
+        return made
+
+    @property
+    def callback_class(self) -> type:
+        return self.keras.callbacks.Callback
+
+    def check_model(self, model: Any) -> None:
+        """Refuses what would be wrong in silence."""
+        if not isinstance(model, self.keras.Model):
+            raise UnsupportedBackend(
+                "The callback was made for Keras {} but the model is a {}.{}. Import the Keras of the model "
+                "before this callback is made.".format(
+                    self.keras.__version__, type(model).__module__, type(model).__name__))
+        replicas = self.engine.replicas(model)
+        distribution = self.keras.distribution.distribution()
+        if distribution is not None:
+            replicas = max(replicas, int(np.prod(distribution.device_mesh.shape)))
+        if replicas > 1:
+            raise UnsupportedBackend(
+                "The model trains on {} replicas or processes; supported is one. Train on one device, or leave "
+                "SessionCheckpoint out.".format(replicas))
+
+    # -- finding what calls us
+
+    def callback_list(self, callback: Any) -> Any:
+        """The CallbackList that is calling `callback`, or None."""
+        for frame in _frames():
+            found = frame.f_locals.get("self")
+            if isinstance(found, self.keras.callbacks.CallbackList) and callback in found.callbacks:
+                return found
+        return None
+
+    def fit_frame(self, model: Any) -> Any:
+        """The frame of the `fit` that is running on `model`, or None."""
+        for frame in _frames():
+            if frame.f_code.co_name == "fit" and "epoch_iterator" in frame.f_locals \
+                    and frame.f_locals.get("self") is model:
+                return frame
+        return None
+
+    def feed(self, frame: Any, salt: str) -> Feed:
+        """Follows the data of a running fit."""
+        return Feed(frame.f_locals["epoch_iterator"], self.engine, salt)
+
+    def validation_feed(self, model: Any) -> Optional[Feed]:
+        """Follows the validation data, once Keras has made its iterator."""
+        iterator = getattr(model, "_eval_epoch_iterator", None)
+        return None if iterator is None else Feed(iterator, self.engine)
+
+    def epoch_logs(self, model: Any) -> Dict[str, float]:
+        """The training logs of the epoch that is being validated."""
+        frame = self.fit_frame(model)
+        logs = frame.f_locals.get("epoch_logs", {}) if frame is not None else {}
+        return {name: float(value) for name, value in logs.items()}
+
+    def fit_running(self, code_frame: Any) -> bool:
+        """Whether a Keras `fit` stands on the stack that ends in `code_frame`."""
+        while code_frame is not None:
+            if code_frame.f_code.co_name == "fit" and "epoch_iterator" in code_frame.f_locals:
+                return True
+            code_frame = code_frame.f_back
+        return False
+
+    # -- the start epoch
+
+    def set_initial_epoch(self, model: Any, epoch: int) -> None:
+        """Where fit begins; it reads this right after on_train_begin."""
+        model._initial_epoch = epoch
+
+    def clear_initial_epoch(self, model: Any) -> None:
+        """The attribute is sticky: a later fit would begin there, too."""
+        model._initial_epoch = None
+
+    # -- variables
+
+    def model_variables(self, model: Any) -> List[Leaf]:
+        self._sync(model)
+        return _leaves(model.variables)
+
+    def metric_variables(self, model: Any) -> List[Leaf]:
+        return _leaves(model.metrics_variables)
+
+    def optimizer_variables(self, model: Any) -> List[Leaf]:
+        """Variables of all optimizers: the compiled one, and those that are attributes (GANs)."""
+        variables: List[Any] = []
+        for optimizer in self.optimizers(model):
+            variables += optimizer.variables
+        return _leaves(variables)
+
+    def optimizers(self, model: Any) -> List[Any]:
+        found: List[Any] = []
+
+        def visit(value, depth):
+            if isinstance(value, self.keras.optimizers.Optimizer):
+                if not any(value is one for one in found):
+                    found.append(value)
+            elif depth and isinstance(value, (list, tuple)):
+                for item in value:
+                    visit(item, depth - 1)
+            elif depth and isinstance(value, dict):
+                for key in sorted(value, key=str):
+                    visit(value[key], depth - 1)
+
+        visit(getattr(model, "optimizer", None), 1)
+        visit({name: value for name, value in vars(model).items() if not name.startswith("_")}, 3)
+        return found
+
+    def read(self, leaves: List[Leaf]) -> List[np.ndarray]:
+        return self.engine.read([leaf.variable for leaf in leaves]) if leaves else []
+
+    def assign(self, leaves: List[Leaf], arrays: List[np.ndarray]) -> None:
+        for leaf, array in zip(leaves, arrays):
+            leaf.variable.assign(array)
+
+    def _sync(self, model: Any) -> None:
+        """JAX keeps the state outside the model while an epoch runs."""
+        sync = getattr(model, "jax_state_sync", None) or getattr(model, "_backend_state_sync", None)
+        if self.engine.name == "jax" and sync is not None:
+            sync()
+
+    def build(self, model: Any, feed: Feed) -> None:
+        """Makes the variables that Keras would make in the first batch: model, metrics, optimizers.
+
+        Values do not matter here; a restore overwrites all of them.
+        """
+        if self.engine.name != "tensorflow":
+            self.build_optimizers(model)
+            return  # fit built model and metrics before the callbacks were called
+        batch = self._empty_batch(feed)
+        try:
+            model._symbolic_build(data_batch=batch)
+        except Exception:  # a model without `call`, such as a GAN: Keras raises whatever its code met
+            self._throw_away_step(model, batch)
+        self.build_optimizers(model)
+        if not all(optimizer.built for optimizer in self.optimizers(model)):
+            self._throw_away_step(model, batch)
+
+    def build_optimizers(self, model: Any) -> None:
+        """Makes the slots of the compiled optimizer."""
+        optimizer = getattr(model, "optimizer", None)
+        if optimizer is not None and not optimizer.built and model.built:
+            optimizer.build(model.trainable_variables)
+
+    def _empty_batch(self, feed: Feed) -> Any:
+        import tensorflow as tf
+
+        def zeros(spec):
+            return tf.zeros([2 if length is None else length for length in spec.shape], spec.dtype)
+
+        return tf.nest.map_structure(zeros, feed._iterator._distributed_dataset.element_spec)
+
+    def _throw_away_step(self, model, batch):
+        """One step on zeros, in a train function that is then made anew."""
+        model.make_train_function(force=True)
+        model.train_function(iter([batch]))
+        model.make_train_function(force=True)
+
+    def stand_in(self, model: Any, active: bool, logs: Dict[str, float]) -> None:
+        """Swaps the train function for one that trains nothing, and back."""
+        if active:
+            self._real_train_function = model.train_function
+            values = {name: float(value) for name, value in logs.items()}
+            if self.engine.name == "jax":
+                model.train_function = lambda state, iterator: (dict(values), state)
+            else:
+                model.train_function = lambda iterator: dict(values)
+        else:
+            model.train_function = self._real_train_function
+
+    # -- random state
+
+    def random_state(self) -> Dict[str, Any]:
+        """All random state outside the model: host, engine, Keras's global seed generator."""
+        generator = self._global_seed_generator()
+        return {
+            "host": host_random.host_states(),
+            "engine": self.engine.random_state(),
+            "keras": None if generator is None else np.asarray(self.keras.ops.convert_to_numpy(generator.state.value)),
+        }
+
+    def set_random_state(self, state: Dict[str, Any]) -> None:
+        if state["keras"] is not None:
+            if self._global_seed_generator() is None:
+                from keras.src.random import seed_generator
+
+                seed_generator.global_seed_generator()
+            self._global_seed_generator().state.assign(state["keras"])
+        self.engine.set_random_state(state["engine"])
+        host_random.set_host_states(state["host"])  # last: the lines above may draw
+
+    def _global_seed_generator(self):
+        from keras.src.backend.common import global_state
+
+        return global_state.get_global_attribute("global_seed_generator")
+
+    def hidden_random_ops(self, model: Any) -> List[str]:
+        return self.engine.hidden_random_ops(model)
+
+    # -- peers
+
+    def skipped_attributes(self, peer: Any) -> Optional[set]:
+        """Attributes of a peer that are no state; None if none of them is."""
+        skipped = {"model", "_model", "params", "_supports_tf_logs"}
+        for base in type(peer).__mro__:
+            names = _NOT_STATE.get(base.__name__, set()) if base.__module__.startswith("keras.") else set()
+            if names is None:
+                return None
+            skipped |= names
+        return skipped
+
+    def is_peer(self, peer: Any, name: str) -> bool:
+        """Whether `peer` is the Keras callback class called `name`, or one made from it."""
+        kind = getattr(self.keras.callbacks, name, None)
+        return kind is not None and isinstance(peer, kind)
+
+    def is_framework_object(self, value: Any) -> bool:
+        """Models, layers, losses, datasets…: not the peer's own state."""
+        modules = {base.__module__.split(".")[0] for base in type(value).__mro__}
+        return bool(modules & {"keras", "tensorflow", "jax", "jaxlib", "torch", "tensorboard"})
+
+    def as_array(self, value: Any) -> Optional[np.ndarray]:
+        """A framework's tensor as an array; None if `value` is none, or a variable."""
+        if self.keras.ops.is_tensor(value) and not isinstance(value, self.keras.Variable):
+            return np.asarray(self.keras.ops.convert_to_numpy(value))
+        return None
+
+    # -- the script, for finding what changed
+
+    def script(self, model: Any) -> Dict[str, Any]:
+        """Settings of the script that a resume compares, as text."""
+        made: Dict[str, Any] = {"model": type(model).__name__}
+        for number, optimizer in enumerate(self.optimizers(model)):
+            made["optimizer" if not number else "optimizer {}".format(number)] = type(optimizer).__name__
+            for name, value in _safe(optimizer.get_config).items():
+                if name != "name":
+                    made["optimizer{}.{}".format("" if not number else " {}".format(number), name)] = _text(value)
+        compiled = getattr(model, "_compile_config", None)
+        for name in ("loss", "jit_compile", "run_eagerly"):
+            value = compiled.config.get(name) if compiled is not None else None
+            made[name] = _text(value)
+        return made
+
+    # -- the view for plain Keras
+
+    def keras_view(self, model: Any) -> Tuple[Dict[str, bytes], List[Tuple[str, List[Tuple[str, Any]]]], List[str]]:
+        """What plain Keras needs to open the file.
+
+        Returns:
+            Attributes of the root, the layers with (weight name, variable), and what the view lacks.
+        """
+        import json
+
+        from keras.src.legacy.saving import json_utils, legacy_h5_format, saving_options
+
+        attributes = {"keras_version": self.keras.__version__.encode(), "backend": self.engine.name.encode()}
+        lacks = ["optimizer_weights: this Keras cannot reload them from .h5"]
+        try:
+            with saving_options.keras_option_scope(use_legacy_config=True):
+                config = {"class_name": type(model).__name__, "config": model.get_config()}
+                attributes["model_config"] = json.dumps(config, default=json_utils.get_json_type).encode()
+        except Exception as error:  # the user's get_config may raise anything; the view is best effort
+            lacks.append("model_config: {}".format(str(error).split("\n")[0][:200]))
+        layers = [(layer.name, [(str(v.path), v) for v in legacy_h5_format._legacy_weights(layer)])
+                  for layer in model.layers]
+        own = model._trainable_variables + model._non_trainable_variables
+        weights = {id(v) for v in model.weights}
+        layers.append(("top_level_model_weights", [(str(v.path), v) for v in own if id(v) in weights]))
+        return attributes, layers, lacks
+
+    def print_message(self, text: str) -> None:
+        """Prints the way Keras does, in notebooks and under its interactive-logging switch."""
+        from keras.src.utils import io_utils
+
+        io_utils.print_msg(text)
+
+
+def _frames():
+    frame = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _leaves(variables) -> List[Leaf]:
+    made, seen = [], set()
+    for variable in variables:
+        if id(variable) in seen:
+            continue
+        seen.add(id(variable))
+        local = re.sub(r"_\d+$", "", str(variable.name))
+        key = "{:04d}/{}".format(len(made), local)
+        made.append(Leaf(key, str(variable.path), tuple(variable.shape), str(variable.dtype), variable))
+    return made
+
+
+def _safe(function) -> Dict[str, Any]:
+    try:
+        return dict(function())
+    except Exception:  # a user's get_config; it only serves the list of changes
+        return {}
+
+
+def _text(value: Any) -> str:
+    text = re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+    return text if len(text) <= 400 else text[:400] + "…"
+
+

@@ -1,0 +1,1 @@
+"""Checkpoint files: header, layout, writing, reading, and the run directory."""

@@ -1,0 +1,188 @@
+"""The header at the start of a checkpoint file; see docs/format.md.
+
+```
+KSESSION <version: 4 digits> <block: 12 digits> <length: 12 digits> <SHA-256: 64 hex digits>\\n
+<JSON, `length` bytes><zero bytes up to `block`>
+```
+"""
+
+import hashlib
+import json
+import re
+from typing import Any, Dict, List, NamedTuple, Tuple
+
+from keras_session_ext.errors import CheckpointCorrupt
+from keras_session_ext.progress import CheckpointInfo, Progress
+
+VERSION = 1
+LINE_BYTES = 105
+SMALLEST_BLOCK = 4096
+LARGEST_BLOCK = 1 << 28
+_LINE = re.compile(rb"KSESSION ([0-9]{4}) ([0-9]{12}) ([0-9]{12}) ([0-9a-f]{64})\n")
+
+#: bytes per element of every dtype a tensor may have
+DTYPES = {
+    "bool": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "int64": 8, "uint64": 8,
+    "float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "complex64": 8, "complex128": 16,
+    "float8_e4m3fn": 1, "float8_e5m2": 1, "float8_e4m3": 1, "float8_e4m3b11fnuz": 1, "float8_e4m3fnuz": 1,
+    "float8_e5m2fnuz": 1, "int4": 1, "uint4": 1,
+}
+
+
+class TensorRow(NamedTuple):
+    """One tensor in the file: `nbytes` little-endian bytes at `offset`, C order."""
+
+    name: str
+    kind: str
+    dtype: str
+    shape: Tuple[int, ...]
+    offset: int
+    nbytes: int
+    checksum: str
+
+
+def block_bytes(length: int) -> int:
+    """The user block for a header of `length` JSON bytes: a power of two with room to grow."""
+    size = SMALLEST_BLOCK
+    while size < LINE_BYTES + 2 * length:
+        size *= 2
+    return size
+
+
+def _text(fields: Dict[str, Any]) -> bytes:
+    return json.dumps(fields, allow_nan=False, separators=(",", ":")).encode()
+
+
+def text_bytes(fields: Dict[str, Any]) -> int:
+    return len(_text(fields))
+
+
+def pack(fields: Dict[str, Any], block: int) -> bytes:
+    """The whole user block for `fields`, or `ValueError` if they do not fit into `block` bytes."""
+    text = _text(fields)
+    if LINE_BYTES + len(text) > block:
+        raise ValueError("a header of {} bytes does not fit into {}".format(len(text), block))
+    rest = text + b"\0" * (block - LINE_BYTES - len(text))
+    digest = hashlib.sha256(rest).hexdigest()
+    return "KSESSION {:04d} {:012d} {:012d} {}\n".format(VERSION, block, len(text), digest).encode() + rest
+
+
+def parse_line(line: bytes) -> Tuple[int, int, str]:
+    """Reads the magic line.
+
+    Returns:
+        The user block's size and the JSON's length in bytes, and the SHA-256 of
+        what follows the line in the user block.
+
+    Raises:
+        CheckpointCorrupt: another file, or a newer format.
+    """
+    match = _LINE.fullmatch(line)
+    if match is None:
+        raise CheckpointCorrupt("it is not a checkpoint of keras_session_ext (its first line is not a KSESSION line)")
+    if int(match.group(1)) != VERSION:
+        raise CheckpointCorrupt(
+            "it has format version {}, this package reads version {}: install a newer keras_session_ext".format(
+                int(match.group(1)), VERSION))
+    block, length = int(match.group(2)), int(match.group(3))
+    if block & (block - 1) or not SMALLEST_BLOCK <= block <= LARGEST_BLOCK or LINE_BYTES + length > block:
+        raise CheckpointCorrupt("its first line was altered")
+    return block, length, match.group(4).decode()
+
+
+def unpack(rest: bytes, length: int, expected: str) -> Dict[str, Any]:
+    """Checks and decodes what follows the magic line in the user block."""
+    if hashlib.sha256(rest).hexdigest() != expected:
+        raise CheckpointCorrupt("its header was altered (SHA-256 differs)")
+    fields = _strict_json(rest[:length])
+    if not isinstance(fields, dict):
+        raise CheckpointCorrupt("its header is not a JSON object")
+    return fields
+
+
+def _strict_json(text: bytes) -> Any:
+    def no_duplicates(pairs):
+        made = dict(pairs)
+        if len(made) != len(pairs):
+            raise ValueError("a key stands twice")
+        return made
+
+    def no_constant(name):
+        raise ValueError(name)
+
+    try:
+        return json.loads(text.decode(), parse_constant=no_constant, object_pairs_hook=no_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointCorrupt("its header is not valid JSON ({})".format(error))
+
+
+def rows(fields: Dict[str, Any], block: int, size: int) -> List[TensorRow]:
+    """The table of tensors, every row checked against the file's limits."""
+    made = []
+    try:
+        for row in fields["tensors"]:
+            made.append(TensorRow(str(row["name"]), str(row["kind"]), row["dtype"], tuple(row["shape"]),
+                                  row["offset"], row["nbytes"], row["checksum"]))
+    except (KeyError, TypeError) as error:
+        raise CheckpointCorrupt("its table of tensors is malformed ({!r})".format(error))
+    end = block
+    for row in sorted((row for row in made if row.nbytes), key=lambda row: row.offset):
+        if type(row.offset) is not int or row.offset < end or row.offset + row.nbytes > size:
+            raise CheckpointCorrupt("its tensor {!r} lies outside the file or over another".format(row.name))
+        end = row.offset + row.nbytes
+    for row in made:
+        count = 1
+        for length in row.shape:
+            if type(length) is not int or length < 0:
+                raise CheckpointCorrupt("its tensor {!r} has the shape {}".format(row.name, row.shape))
+            count *= length
+        if type(row.nbytes) is not int or DTYPES.get(row.dtype, -1) * count != row.nbytes:
+            raise CheckpointCorrupt("its tensor {!r} has dtype {}, shape {} but {} bytes".format(
+                row.name, row.dtype, row.shape, row.nbytes))
+    return made
+
+
+def gaps(table: List[TensorRow], block: int, size: int) -> List[Tuple[int, int]]:
+    """The (offset, nbytes) ranges behind the user block that belong to no tensor: HDF5's own bytes."""
+    ranges, end = [], block
+    for row in sorted((row for row in table if row.nbytes), key=lambda row: row.offset):
+        if row.offset > end:
+            ranges.append((end, row.offset - end))
+        end = row.offset + row.nbytes
+    if size > end:
+        ranges.append((end, size - end))
+    return ranges
+
+
+def info(fields: Dict[str, Any], path: str) -> CheckpointInfo:
+    """The listing's view of a header."""
+    try:
+        progress = fields["progress"]
+        return CheckpointInfo(
+            id=str(fields["id"]), path=path,
+            progress=Progress(int(progress["stage"]), int(progress["epoch"]), int(progress["batch"]),
+                              int(progress["step"]), float(progress["elapsed_seconds"])),
+            generation=int(fields["generation"]), created=float(fields["created"]),
+            size_bytes=int(fields["size_bytes"]), metrics=_metrics(fields["metrics"]), reason=str(fields["reason"]),
+            exact=not fields["reasons"], reasons=tuple(map(str, fields["reasons"])), run=str(fields["run"]),
+            parent=fields["parent"], branch_of=fields["branch_of"], finished=bool(fields["finished"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointCorrupt("its header lacks a field or has a wrong one ({!r})".format(error))
+
+
+def _metrics(pairs: Dict[str, Any]) -> Dict[str, Any]:
+    # JSON has no NaN and no infinity: such values are written as text
+    return {str(name): float(value) if value in ("nan", "inf", "-inf") else value for name, value in pairs.items()}
+
+
+def plain_metrics(logs: Dict[str, Any]) -> Dict[str, Any]:
+    """Logs as JSON numbers; NaN and infinities as text, what is no number left out."""
+    made: Dict[str, Any] = {}
+    for name, value in (logs or {}).items():
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            continue
+        made[str(name)] = number if number - number == 0 else repr(number)
+    return made

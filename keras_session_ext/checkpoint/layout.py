@@ -1,0 +1,187 @@
+"""The HDF5 skeleton of a checkpoint file: all bytes but the tensors'.
+
+libhdf5 never holds a file descriptor: on a full disk it takes the process down
+with SIGSEGV (https://github.com/h5py/h5py/issues/914). The skeleton of a
+structure is made once, in memory, by h5py's file-object driver, and replayed;
+tensors are then written at the offsets it allocated.
+"""
+
+import io
+from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+
+import h5py
+import numpy as np
+
+_PAGE_BYTES = 4096
+_ATTRIBUTE_BYTES = 64512  # HDF5_OBJECT_HEADER_LIMIT in Keras's legacy_h5_format.py
+
+
+class TensorSpec(NamedTuple):
+    """What the skeleton needs to know of a tensor."""
+
+    kind: str
+    dtype: str
+    shape: Tuple[int, ...]
+    nbytes: int
+
+
+class KerasView(NamedTuple):
+    """The part of the file that plain Keras reads.
+
+    Attributes:
+        attributes: of the root group, such as `model_config`.
+        group_attributes: of `/model_weights`.
+        layers: (layer name, [(weight name, index into the tensors)]), in the model's order.
+    """
+
+    attributes: Tuple[Tuple[str, bytes], ...]
+    group_attributes: Tuple[Tuple[str, bytes], ...]
+    layers: Tuple[Tuple[str, Tuple[Tuple[str, int], ...]], ...]
+
+
+class Skeleton(NamedTuple):
+    """A structure laid out.
+
+    Attributes:
+        block: bytes of the user block.
+        size: bytes of the whole file.
+        offsets: where each tensor starts; 0 for an empty one.
+        pages: the bytes libhdf5 wrote, by page number; all others are zero.
+    """
+
+    block: int
+    size: int
+    offsets: List[int]
+    pages: Dict[int, bytes]
+
+    def read(self, offset: int, nbytes: int) -> bytes:
+        """The skeleton's own bytes of a range."""
+        parts, end = [], offset + nbytes
+        while offset < end:
+            number, start = divmod(offset, _PAGE_BYTES)
+            count = min(_PAGE_BYTES - start, end - offset)
+            page = self.pages.get(number)
+            parts.append(page[start : start + count] if page is not None else bytes(count))
+            offset += count
+        return b"".join(parts)
+
+
+class _Recorder(io.RawIOBase):
+    """A sparse file in memory that keeps only the pages written to."""
+
+    def __init__(self):
+        self.pages: Dict[int, bytearray] = {}
+        self.end = 0
+        self._at = 0
+
+    def seek(self, offset, whence=0):
+        self._at = offset + (0, self._at, self.end)[whence]
+        return self._at
+
+    def tell(self):
+        return self._at
+
+    def truncate(self, size=None):
+        self.end = self._at if size is None else size
+        return self.end
+
+    def write(self, data):
+        view = memoryview(data).cast("B")
+        done = 0
+        while done < len(view):
+            number, start = divmod(self._at, _PAGE_BYTES)
+            count = min(_PAGE_BYTES - start, len(view) - done)
+            page = self.pages.setdefault(number, bytearray(_PAGE_BYTES))
+            page[start : start + count] = view[done : done + count]
+            self._at, done = self._at + count, done + count
+        self.end = max(self.end, self._at)
+        return len(view)
+
+    def readinto(self, target):
+        view = memoryview(target).cast("B")
+        done = 0
+        while done < len(view):
+            number, start = divmod(self._at, _PAGE_BYTES)
+            count = min(_PAGE_BYTES - start, len(view) - done)
+            page = self.pages.get(number)
+            view[done : done + count] = page[start : start + count] if page is not None else bytes(count)
+            self._at, done = self._at + count, done + count
+        return len(view)
+
+
+def build(specs: Sequence[TensorSpec], view: KerasView, block: int) -> Skeleton:
+    """Lays a structure out.
+
+    Args:
+        specs: the tensors, in the order of the table.
+        view: what plain Keras is to find.
+        block: bytes of the user block, a power of two of at least 4096.
+
+    Returns:
+        A `Skeleton`.
+    """
+    recorder = _Recorder()
+    create = h5py.h5p.create(h5py.h5p.FILE_CREATE)
+    create.set_userblock(block)
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
+    access.set_alignment(2048, 4096)
+    access.set_fileobj_driver(h5py.h5fd.fileobj_driver, recorder)
+    file = h5py.File(h5py.h5f.create(b"checkpoint", h5py.h5f.ACC_TRUNC, fapl=access, fcpl=create))
+    try:
+        datasets = [_dataset(file, index, spec) for index, spec in enumerate(specs)]
+        _keras(file, view, datasets)
+        file.flush()
+        offsets = [dataset.id.get_offset() if spec.nbytes else 0 for dataset, spec in zip(datasets, specs)]
+    finally:
+        file.close()
+    pages = {number: bytes(page) for number, page in recorder.pages.items() if any(page)}
+    return Skeleton(block, recorder.end, offsets, pages)
+
+
+def _dataset(file, index: int, spec: TensorSpec):
+    name = "/session/{}/t{:05d}".format(spec.kind, index)
+    create = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    create.set_layout(h5py.h5d.CONTIGUOUS)
+    create.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    create.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    create.set_obj_track_times(False)
+    try:
+        dtype = np.dtype(spec.dtype)
+        logical = h5py.h5t.py_create(dtype, logical=True)
+    except TypeError:  # HDF5 knows no bfloat16 and no float8: their bytes, as unsigned integers
+        count = int(np.prod(spec.shape, dtype=np.int64)) or 1
+        dtype = np.dtype("u{}".format(max(1, spec.nbytes // count) or 1))
+        logical = h5py.h5t.py_create(dtype)
+    space = h5py.h5s.create_simple(spec.shape) if spec.shape else h5py.h5s.create(h5py.h5s.SCALAR)
+    made = h5py.Dataset(h5py.h5d.create(file.id, None, logical, space, dcpl=create))
+    file[name] = made
+    return made
+
+
+def _keras(file, view: KerasView, datasets) -> None:
+    for name, value in view.attributes:
+        file.attrs[name] = value
+    weights = file.create_group("model_weights")
+    for name, value in view.group_attributes:
+        weights.attrs[name] = value
+    _names(weights, "layer_names", [name for name, _ in view.layers if name != "top_level_model_weights"])
+    # sorted: a group's name must not be the prefix of one that exists already (as in Keras)
+    for layer, entries in sorted(view.layers):
+        group = weights.require_group(layer)
+        _names(group, "weight_names", [name for name, _ in entries])
+        for name, index in entries:
+            group[name] = datasets[index]
+
+
+def _names(group, name: str, values: List[str]) -> None:
+    """A list of names as one attribute, or several where HDF5's limit asks for it (as in Keras)."""
+    data: Any = np.asarray([value.encode() for value in values])
+    pieces = 1
+    while any(piece.nbytes > _ATTRIBUTE_BYTES for piece in np.array_split(data, pieces)):
+        pieces += 1
+    if pieces == 1:
+        group.attrs[name] = data
+    else:
+        for number, piece in enumerate(np.array_split(data, pieces)):
+            group.attrs["{}{}".format(name, number)] = piece

@@ -1,0 +1,129 @@
+"""Which checkpoint a start of the script goes on from.
+
+A *run* is a line of checkpoints, each the child of the one before. A fresh
+start begins a new run, and so does `restore=<id>`, which branches off. Every
+fit of a callback is a stage of its run.
+"""
+
+import difflib
+import os
+from typing import Any, Dict, List, NamedTuple, Optional
+
+import numpy as np
+
+from keras_session_ext.checkpoint import reader
+from keras_session_ext.checkpoint.directory import RunDirectory
+from keras_session_ext.errors import CheckpointCorrupt, CheckpointNotFound
+from keras_session_ext.progress import CheckpointInfo
+
+
+class Candidate(NamedTuple):
+    """A checkpoint that was read and verified."""
+
+    info: CheckpointInfo
+    fields: Dict[str, Any]
+    tensors: Dict[str, np.ndarray]
+
+
+class Lineage:
+    """The run that this process belongs to.
+
+    Attributes:
+        run: its name.
+        branch_of: the checkpoint it was branched off from by `restore=<id>`.
+        infos: its checkpoints, newest first, as far as this process knows.
+        rejected: damaged checkpoints met on the way.
+    """
+
+    def __init__(self, directory: RunDirectory, restore: str):
+        self._directory = directory
+        self.run = os.urandom(8).hex()
+        self.branch_of: Optional[str] = None
+        self.rejected: List[str] = []
+        self.infos: List[CheckpointInfo] = []
+        self._first = self._find(restore)
+        self._over = self._first is None
+        if self._first is not None and not (self.branch_of and self._first.info.id == self.branch_of):
+            self.run = self._first.info.run
+            self.branch_of = self._first.info.branch_of
+        if self._first is not None:
+            known = directory.infos()
+            self.infos = [info for info in known if info.run == self.run]
+
+    def _find(self, restore: str) -> Optional[Candidate]:
+        if restore == "never":
+            return None
+        if restore in ("auto", "must"):
+            found = self._newest(self._directory.infos(self.rejected))
+            if found is None and restore == "must":
+                raise CheckpointNotFound(
+                    "restore='must', but there is no valid checkpoint in {}.{} Use restore='auto' for a fresh "
+                    "start.".format(self._directory.checkpoints, "".join("\n  - " + one for one in self.rejected)))
+            return found
+        return self._named(restore)
+
+    def _named(self, name: str) -> Candidate:
+        """The checkpoint called `name`, or the newest one of a run that branched off from it."""
+        known = self._directory.infos(self.rejected)
+        by_id = {info.id: info for info in known}
+        looks_like_path = os.sep in name or name.endswith(".h5")
+        if not looks_like_path and name not in by_id:
+            nearest = difflib.get_close_matches(name, by_id, n=3, cutoff=0.0)
+            raise CheckpointNotFound("There is no checkpoint {!r} in {}. {}".format(
+                name, self._directory.checkpoints,
+                "The nearest: {}.".format(", ".join(nearest)) if nearest else "It is empty."))
+        origin = read(name if looks_like_path else by_id[name].path)
+        self.branch_of = origin.info.id
+        return self._newest([info for info in known if info.branch_of == origin.info.id]) or origin
+
+    def _newest(self, infos: List[CheckpointInfo]) -> Optional[Candidate]:
+        for info in infos:
+            try:
+                return read(info.path)
+            except (CheckpointCorrupt, CheckpointNotFound) as error:
+                self.rejected.append(str(error))
+        return None
+
+    def candidate(self, stage: int) -> Optional[Candidate]:
+        """What stage number `stage` goes on from, or None for a fresh start of it.
+
+        Raises:
+            CheckpointNotFound: the run is in a later stage, and the last
+                checkpoint of this one is gone.
+        """
+        if self._over or self._first is None:
+            return None
+        newest = self._first
+        if newest.info.progress.stage == stage:
+            return newest
+        if newest.info.progress.stage < stage:
+            return None
+        ends = [info for info in self.infos if info.progress.stage == stage and info.finished]
+        found = self._newest(ends)
+        if found is None:
+            raise CheckpointNotFound(
+                "The run is in stage {}, but the last checkpoint of stage {} is not in {}. Put it back, or start "
+                "in a new directory.".format(newest.info.progress.stage, stage, self._directory.checkpoints))
+        return found
+
+    def candidate_of_any_stage(self) -> Candidate:
+        """The checkpoint that was asked for, whatever stage it is of."""
+        if self._first is None:
+            raise CheckpointNotFound("There is no checkpoint in {}.".format(self._directory.checkpoints))
+        return self._first
+
+    def trained(self) -> None:
+        """Something new was trained: what the run holds of later stages no longer follows from it."""
+        self._over = True
+
+    def add(self, info: CheckpointInfo) -> None:
+        self.infos.insert(0, info)
+
+    def removed(self, ids: List[str]) -> None:
+        self.infos = [info for info in self.infos if info.id not in ids]
+
+
+def read(path: str) -> Candidate:
+    """Reads and verifies a checkpoint."""
+    head, tensors = reader.read_checkpoint(os.path.realpath(path))
+    return Candidate(head.info, head.fields, tensors)

@@ -1,0 +1,111 @@
+"""Saving and restoring a model outside `fit`."""
+
+import os
+import time
+from typing import Any
+
+from keras_session_ext import backend, state
+from keras_session_ext.checkpoint import reader
+from keras_session_ext.checkpoint.directory import save_file
+from keras_session_ext.checkpoint.writer import Encoder
+from keras_session_ext.errors import ConfigError, StateMismatch, UnsupportedBackend
+from keras_session_ext.lineage import read
+from keras_session_ext.progress import Progress, ResumeReport
+from keras_session_ext.session import decode, take_snapshot
+
+_KINDS = (state.variables, state.optimizer, state.random)
+
+
+def _run(model: Any) -> state.Run:
+    family = backend.choose()
+    family.check_model(model)
+    if not family.model_variables(model):
+        raise UnsupportedBackend(
+            "The model {!r} has no variables yet. Build it first: call it on a batch, or model.build(shape).".format(
+                getattr(model, "name", model)))
+    return state.Run(family, model, [])
+
+
+def save_session(model, path) -> str:
+    """Saves a model with optimizer and random state to one file, outside `fit`.
+
+    The file is an ordinary Keras `.h5` file, too: `keras.models.load_model` and
+    `load_weights` open it without this package.
+
+    Args:
+        model: a built Keras model.
+        path: a new `.h5` file, or one that this package wrote, which is then
+            replaced at once and never left half written.
+
+    Returns:
+        The path, as text.
+
+    Raises:
+        ConfigError: the path cannot be used; the message says why.
+        UnsupportedBackend: the model is not built, or not of this Keras.
+
+    Example:
+        >>> # save_session(model, "model.h5")
+    """
+    path = os.fspath(path) if isinstance(path, (str, os.PathLike)) else path
+    if not isinstance(path, str) or not path.endswith((".h5", ".hdf5")) or path.endswith(".weights.h5"):
+        why = " Keras reads the suffix .weights.h5 in another layout." if str(path).endswith(".weights.h5") else ""
+        raise ConfigError("Invalid value for argument `path`. Expected a name that ends in .h5.{} "
+                          "Received: {!r}".format(why, path))
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise ConfigError("Cannot save to {}: there is no directory {}. Make it first.".format(path, folder))
+    if os.path.isdir(path) or (os.path.lexists(path) and not reader.is_ours(path)):
+        raise ConfigError("Cannot save to {}: it exists and is no checkpoint of this package. Choose another name, "
+                          "or remove it.".format(path))
+    run = _run(model)
+    name = os.path.splitext(os.path.basename(path))[0]
+    fields = {
+        "id": name, "parent": None, "run": os.urandom(8).hex(), "branch_of": None, "generation": 0,
+        "progress": Progress()._asdict(), "created": time.time(), "reason": "save_session", "metrics": {},
+        "finished": False, "reasons": ["it was saved outside fit: no data position, callbacks and history"],
+    }
+    snapshot = take_snapshot(run, _KINDS, fields)
+    save_file(path, Encoder(), snapshot.fields, snapshot.tensors, snapshot.view)
+    return path
+
+
+def restore_session(model, path) -> ResumeReport:
+    """Restores a model from a checkpoint, outside `fit`.
+
+    Everything is checked before the first variable is assigned.
+
+    Args:
+        model: a built Keras model of the same structure.
+        path: a file of `save_session` or of `SessionCheckpoint`.
+
+    Returns:
+        A `ResumeReport`.
+
+    Raises:
+        CheckpointNotFound: there is no such file.
+        CheckpointCorrupt: the file is damaged or foreign.
+        StateMismatch: it is a checkpoint of another model; every difference is listed.
+
+    Example:
+        >>> # report = restore_session(model, "model.h5")
+    """
+    candidate = read(os.fspath(path))
+    run = _run(model)
+    run.family.build_optimizers(model)
+    states = decode(candidate)
+    problems = [problem for kind in _KINDS if kind.NAME != "optimizer" or run.family.optimizers(model)
+                for problem in kind.check(states[kind.NAME], run)]
+    if problems:
+        raise StateMismatch("The checkpoint {} is of another model:".format(path), problems)
+    report = ResumeReport(candidate.info.id, candidate.info.progress)
+    for kind in _KINDS:
+        if kind.NAME == "optimizer" and not run.family.optimizers(model):
+            report.kinds[kind.NAME] = "not restored: the model is not compiled"
+            continue
+        kind.restore(states[kind.NAME], run)
+        report.kinds[kind.NAME] = "restored"
+    for kind in state.KINDS:
+        report.kinds.setdefault(kind.NAME, "not restored: it belongs to fit")
+    report.because("outside fit neither data position nor callbacks are restored; use SessionCheckpoint in fit")
+    return report

@@ -1,0 +1,1 @@
+"""When to save (save.py) and what to keep (keep.py)."""

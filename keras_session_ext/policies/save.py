@@ -1,0 +1,294 @@
+"""When to save.
+
+A save policy is a callable `(progress, logs) -> bool`; policies are joined with
+`|`, and a plain function is one too. They are asked before every training batch
+with `logs={}` and after every epoch with the epoch's logs.
+"""
+
+import logging
+import signal as signal_module
+import time
+from typing import Any, Callable, Dict, Iterable, List, Union
+
+from keras_session_ext.errors import ConfigError
+from keras_session_ext.policies.monitor import Monitor
+from keras_session_ext.progress import Progress
+
+logger = logging.getLogger("keras_session_ext")
+
+
+def positive(name: str, value: Any, kinds=(int,)) -> Any:
+    """Returns `value`, or raises `ConfigError` naming the argument."""
+    if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
+        expected = "a positive whole number" if kinds == (int,) else "a positive number of seconds"
+        raise ConfigError("Invalid value for argument `{}`. Expected {}. Received: {!r}".format(name, expected, value))
+    return value
+
+
+class SavePolicy:
+    """A save policy that can be joined with others by `|`."""
+
+    def begin(self, progress: Progress) -> None:
+        """Called when training begins or goes on, before the first question."""
+
+    def __call__(self, progress: Progress, logs: Dict[str, Any]) -> bool:
+        return False
+
+    def get_state(self) -> Dict[str, Any]:
+        """What a resumed run needs to know; stored in the checkpoint."""
+        return {}
+
+    def set_state(self, state: Dict[str, Any]) -> None:
+        """Takes what `get_state` returned in an earlier process."""
+
+    def __or__(self, other: "PolicyLike") -> "AnyPolicy":
+        return AnyPolicy([self, other])
+
+    def __ror__(self, other: "PolicyLike") -> "AnyPolicy":
+        return AnyPolicy([other, self])
+
+
+PolicyLike = Union[SavePolicy, Callable[[Progress, Dict[str, Any]], bool]]
+
+
+class CallablePolicy(SavePolicy):
+    """A user's plain function as a policy.
+
+    Example:
+        >>> policy = as_policy(lambda progress, logs: progress.step == 7)
+        >>> policy(Progress(step=7), {})
+        True
+    """
+
+    def __init__(self, function: Callable[[Progress, Dict[str, Any]], bool]):
+        self.function = function
+
+    def __call__(self, progress, logs):
+        return bool(self.function(progress, logs))
+
+    def __repr__(self):
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+
+class AnyPolicy(SavePolicy):
+    """Saves when any of its policies asks for it.
+
+    Attributes:
+        fired: names of the policies that asked for the latest save.
+    """
+
+    def __init__(self, policies: Iterable[PolicyLike]):
+        self.policies: List[SavePolicy] = []
+        for policy in policies:
+            policy = as_policy(policy)
+            self.policies += policy.policies if isinstance(policy, AnyPolicy) else [policy]
+        self.fired: List[str] = []
+
+    def begin(self, progress):
+        for policy in self.policies:
+            policy.begin(progress)
+
+    def __call__(self, progress, logs):
+        # every policy is asked, so that each keeps its own count
+        self.fired = [repr(policy) for policy in self.policies if policy(progress, logs)]
+        return bool(self.fired)
+
+    def get_state(self):
+        return {repr(policy): policy.get_state() for policy in self.policies if policy.get_state()}
+
+    def set_state(self, state):
+        for policy in self.policies:
+            if repr(policy) in state:
+                policy.set_state(state[repr(policy)])
+
+    def __repr__(self):
+        return " | ".join(map(repr, self.policies))
+
+
+def as_policy(policy: PolicyLike) -> SavePolicy:
+    """Accepts a policy or a plain callable.
+
+    Raises:
+        ConfigError: `policy` is neither.
+    """
+    if isinstance(policy, SavePolicy):
+        return policy
+    if callable(policy) and not isinstance(policy, type):
+        return CallablePolicy(policy)
+    raise ConfigError(
+        "Invalid value for argument `save`. Expected a save policy such as EveryEpochs(1), several joined "
+        "with `|`, or a function (progress, logs) -> bool. Received: {!r}".format(policy)
+    )
+
+
+class EverySteps(SavePolicy):
+    """Saves whenever the number of finished batches passes a multiple of `n`.
+
+    The count is that of the whole run, so it does not start again after a resume.
+
+    Args:
+        n: number of batches between two saves.
+
+    Example:
+        >>> policy = EverySteps(100)
+        >>> [policy(Progress(step=step), {}) for step in (99, 100, 101)]
+        [False, True, False]
+    """
+
+    def __init__(self, n: int):
+        self.n = positive("n", n)
+        self._seen = 0
+
+    def begin(self, progress):
+        self._seen = progress.step
+
+    def __call__(self, progress, logs):
+        due = progress.step // self.n > self._seen // self.n
+        self._seen = progress.step
+        return due
+
+    def __repr__(self):
+        return "EverySteps({})".format(self.n)
+
+
+class EveryEpochs(SavePolicy):
+    """Saves at the end of every `n`-th epoch.
+
+    Args:
+        n: number of epochs between two saves.
+
+    Example:
+        >>> EveryEpochs(2)(Progress(epoch=4, batch=0, step=40), {"loss": 0.1})
+        True
+    """
+
+    def __init__(self, n: int = 1):
+        self.n = positive("n", n)
+        self._at = (0, 0)
+
+    def begin(self, progress):
+        self._at = (progress.stage, progress.epoch)
+
+    def __call__(self, progress, logs):
+        at = (progress.stage, progress.epoch)
+        due = progress.batch == 0 and at > self._at and progress.epoch % self.n == 0
+        self._at = max(at, self._at)
+        return due
+
+    def __repr__(self):
+        return "EveryEpochs({})".format(self.n)
+
+
+class EverySeconds(SavePolicy):
+    """Saves when `s` seconds have passed since it last asked for a save.
+
+    Args:
+        s: seconds between two saves.
+        clock: the time source, in seconds; for tests.
+
+    Example:
+        >>> now = [0.0]
+        >>> policy = EverySeconds(60, clock=lambda: now[0])
+        >>> policy.begin(Progress())
+        >>> now[0] = 61.0
+        >>> policy(Progress(), {}), policy(Progress(), {})
+        (True, False)
+    """
+
+    def __init__(self, s: float, clock: Callable[[], float] = time.monotonic):
+        self.s = positive("s", s, (int, float))
+        self._clock = clock
+        self._last = clock()
+
+    def begin(self, progress):
+        self._last = self._clock()
+
+    def __call__(self, progress, logs):
+        now = self._clock()
+        due = now - self._last >= self.s
+        if due:
+            self._last = now
+        return due
+
+    def __repr__(self):
+        return "EverySeconds({})".format(self.s)
+
+
+class OnBest(SavePolicy):
+    """Saves when a metric is better than ever before.
+
+    Args:
+        monitor: name of the metric in the epoch's logs, such as "val_loss".
+        mode: "min", "max", or "auto" (from the metric's name).
+
+    Example:
+        >>> policy = OnBest("val_loss")
+        >>> [policy(Progress(), {"val_loss": loss}) for loss in (0.5, 0.6, 0.4, float("nan"))]
+        [True, False, True, False]
+    """
+
+    def __init__(self, monitor: str, mode: str = "auto"):
+        self.monitor = Monitor(monitor, mode)
+        self.best = None
+        self._warned = False
+
+    def __call__(self, progress, logs):
+        if not logs:
+            return False
+        if self.monitor.name not in logs and not self._warned:
+            self._warned = True
+            logger.warning("%r never fires: fit does not log %r. It logs: %s.",
+                           self, self.monitor.name, ", ".join(sorted(logs)))
+        value = self.monitor.value(logs)
+        due = value is not None and (self.best is None or self.monitor.better(value, self.best))
+        if due:
+            self.best = value
+        return due
+
+    def get_state(self):
+        return {} if self.best is None else {"best": self.best}
+
+    def set_state(self, state):
+        self.best = state["best"]
+
+    def __repr__(self):
+        return "OnBest({!r})".format(self.monitor.name)
+
+
+class OnSignal(SavePolicy):
+    """Saves when the process receives one of `signals`.
+
+    SIGTERM and SIGINT: the session is saved and made durable, then the signal
+    has the meaning it had before. SIGUSR1 and others: save and go on. A second
+    signal acts at once.
+
+    Args:
+        *signals: from the `signal` module, or their names. Default: SIGTERM.
+
+    Example:
+        >>> OnSignal("SIGTERM", "SIGUSR1")
+        OnSignal(SIGTERM, SIGUSR1)
+    """
+
+    def __init__(self, *signals):
+        self.signals = [self._signal(one) for one in (signals or (signal_module.SIGTERM,))]
+        self.received = 0  # a plain attribute: all a signal handler may touch
+
+    @staticmethod
+    def _signal(value):
+        try:
+            found = signal_module.Signals[value] if isinstance(value, str) else signal_module.Signals(value)
+        except (KeyError, ValueError):
+            found = None
+        if found is None or isinstance(value, bool) or found in (signal_module.SIGKILL, signal_module.SIGSTOP):
+            raise ConfigError(
+                "Invalid value for argument `signals`. Expected signals that a process can catch, such as "
+                "signal.SIGTERM or 'SIGUSR1'. Received: {!r}".format(value)
+            )
+        return found
+
+    def __call__(self, progress, logs):
+        return bool(self.received)
+
+    def __repr__(self):
+        return "OnSignal({})".format(", ".join(one.name for one in self.signals))

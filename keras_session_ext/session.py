@@ -1,0 +1,510 @@
+"""The session of a run: where when, what, where and keep meet.
+
+`callbacks.py` calls the methods here from Keras's hooks. One save goes
+`poll -> save -> _commit -> Encoder.write -> RunDirectory.publish`.
+"""
+
+import atexit
+import logging
+import os
+import time
+import weakref
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+from keras_session_ext import __version__, state
+from keras_session_ext.checkpoint import header, layout
+from keras_session_ext.checkpoint.directory import RunDirectory
+from keras_session_ext.checkpoint.writer import BackgroundWriter, Encoder, Tensor, temporary_name
+from keras_session_ext.errors import (
+    CheckpointNotFound,
+    ConfigError,
+    DirectoryBusy,
+    SessionError,
+    StateMismatch,
+    UnsupportedBackend,
+)
+from keras_session_ext.lineage import Candidate, Lineage
+from keras_session_ext.policies.keep import as_keep_policy
+from keras_session_ext.policies.save import AnyPolicy, EveryEpochs, EverySteps, OnBest, OnSignal, as_policy
+from keras_session_ext.progress import CheckpointInfo, Progress, ResumeReport
+from keras_session_ext.signals import ENDING, SignalWatch
+from keras_session_ext.state import tree
+
+logger = logging.getLogger("keras_session_ext")
+
+#: how long the end of training waits for a save in flight, and the exit of the process
+DRAIN_SECONDS = 600.0
+EXIT_SECONDS = 60.0
+
+
+class Snapshot(NamedTuple):
+    """The session at one step, in memory, immutable.
+
+    Attributes:
+        fields: the header's, as JSON.
+        tensors: every array.
+        view: what plain Keras is to find in the file.
+    """
+
+    fields: Dict[str, Any]
+    tensors: List[Tensor]
+    view: layout.KerasView
+
+
+def take_snapshot(run: state.Run, kinds, fields: Dict[str, Any]) -> Snapshot:
+    """Captures the state kinds of a run."""
+    tensors: List[Tensor] = []
+    session: Dict[str, Any] = {}
+    for kind in kinds:
+        def put(array, path, name=kind.NAME):
+            tensors.append(Tensor("{}/{}".format(name, path), name, array))
+            return len(tensors) - 1
+
+        session[kind.NAME] = tree.encode(kind.capture(run), put)
+    attributes, layers, lacks = run.family.keras_view(run.model)
+    numbers = {id(leaf.variable): number for number, leaf in enumerate(run.family.model_variables(run.model))}
+    view = _keras_view(attributes, layers, numbers, tensors, lacks)
+    fields = dict(fields, session=session, keras_view={"lacks": lacks}, versions=run.family.describe(),
+                  package=__version__)
+    return Snapshot(fields, tensors, view)
+
+
+def _keras_view(attributes, layers, numbers, tensors, lacks) -> layout.KerasView:
+    """The view with weights as numbers of tensors; the small floats get a float32 copy."""
+    named = []
+    for layer, weights in layers:
+        entries = []
+        for name, variable in weights:
+            number = numbers.get(id(variable))
+            if number is None:
+                lacks.append("{}: not among the model's variables".format(name))
+                continue
+            array = tensors[number].array
+            if array.dtype.name.startswith(("bfloat16", "float8")):
+                tensors.append(Tensor("keras/" + name, "keras", array.astype("float32")))
+                number = len(tensors) - 1
+            entries.append((name, number))
+        named.append((layer, tuple(entries)))
+    group = tuple((name, value) for name, value in sorted(attributes.items()) if name != "model_config")
+    return layout.KerasView(tuple(sorted(attributes.items())), group, tuple(named))
+
+
+class Session:
+    """One `SessionCheckpoint`'s work.
+
+    Args:
+        directory, save, keep, restore, background, on_error, verbose, group: as of `SessionCheckpoint`.
+        family: the adapter of the Keras in use.
+    """
+
+    def __init__(self, directory, save, keep, restore, background, on_error, verbose, group, family):
+        if on_error not in ("warn", "raise"):
+            raise ConfigError("Invalid value for argument `on_error`. Expected 'warn' or 'raise'. "
+                              "Received: {!r}".format(on_error))
+        if not isinstance(restore, (str, os.PathLike)) or not str(restore):
+            raise ConfigError("Invalid value for argument `restore`. Expected 'auto', 'must', 'never', a checkpoint "
+                              "id or a path. Received: {!r}".format(restore))
+        if not isinstance(directory, (str, os.PathLike)) or not str(directory):
+            raise ConfigError("Invalid value for argument `directory`. Expected a path. "
+                              "Received: {!r}".format(directory))
+        self.directory = RunDirectory(os.fspath(directory), group)
+        self.family = family
+        self.policy = save if isinstance(save, AnyPolicy) else AnyPolicy([as_policy(save)])
+        self.keep = as_keep_policy(keep)
+        self.restore_setting = os.fspath(restore)
+        self.background = background
+        self.on_error = on_error
+        self.verbose = verbose
+        self.run: Any = None
+        self.stage = -1
+        self.saved: List[CheckpointInfo] = []
+        self._fitting = False
+        self._lineage: Optional[Lineage] = None
+        self._candidate: Optional[Candidate] = None
+        self._states: Optional[Dict[str, Any]] = None  # a snapshot that is being restored mid-epoch
+        self._epochs = 0
+        self._epoch_begin_step = 0
+        self._base_seconds = 0.0
+        self._started = 0.0
+        self._validation_snapshot: Optional[Snapshot] = None
+        self._last_id: Optional[str] = None
+        self._failure: Optional[BaseException] = None
+        self._inference_done = False
+        self._hidden_ops: Optional[List[str]] = None
+        self._script: Dict[str, Any] = {}
+        self._encoder = Encoder(self.directory.file_mode)
+        self._writer = BackgroundWriter()
+        self._signals = SignalWatch(
+            [policy for policy in self.policy.policies if isinstance(policy, OnSignal)], family.fit_running)
+        atexit.register(_drain_at_exit, weakref.ref(self))
+
+    # -- the hooks, in the order Keras calls them
+
+    def attach(self, model: Any, peers: List[Any]) -> None:
+        """A list of callbacks was given to a model."""
+        self.family.check_model(model)
+        for peer in peers:
+            if self.family.is_peer(peer, "BackupAndRestore"):
+                raise ConfigError(
+                    "BackupAndRestore and SessionCheckpoint stand in one list of callbacks; both set the epoch that "
+                    "fit begins with. Remove BackupAndRestore: SessionCheckpoint restores all it does, and more.")
+        self.run = state.Run(self.family, model, peers)
+
+    def train_begin(self) -> None:
+        """Before any peer's `on_train_begin`."""
+        if not self._fitting:
+            self.stage += 1
+            if self._lineage is not None and self._states is not None:
+                self._states = None
+        else:
+            self._lineage = None  # the fit before this one ended by an exception: begin as a new process would
+        self._fitting = True
+        self._states = self._validation_snapshot = None
+        if self.restore_setting == "must" and not os.path.isdir(self.directory.path):
+            raise CheckpointNotFound("restore='must', but there is no directory {}. Use restore='auto' for a fresh "
+                                     "start.".format(self.directory.path))
+        self.directory.acquire()
+        if self._lineage is None:
+            self._lineage = Lineage(self.directory, self.restore_setting)
+        self._candidate = self._lineage.candidate(self.stage)
+        self.run.report = ResumeReport()
+        if self._candidate is not None:
+            self.run.report = ResumeReport(self._candidate.info.id, self._candidate.info.progress)
+            state.callbacks.before_train_begin(self._decode(self._candidate)["callbacks"], self.run)
+        self.run.report.rejected = list(self._lineage.rejected)
+
+    def train_began(self, params: Dict[str, Any]) -> None:
+        """After every peer's `on_train_begin`: restores."""
+        run = self.run
+        frame = self.family.fit_frame(run.model)
+        if frame is None:
+            raise UnsupportedBackend(
+                "SessionCheckpoint works inside Keras's own fit; {} is trained by another loop. Use save_session "
+                "and restore_session there.".format(type(run.model).__name__))
+        run.feed = self.family.feed(frame, str(self.stage))
+        run.feed.on_epoch_start = self._epoch_starts
+        run.feed.on_stand_in = self._stand_in
+        run.validation, run.validation_passes = None, 0
+        self._epochs = int(params.get("epochs") or 0)
+        state.callbacks.begin(run)
+        state.data.begin(run)
+        self._script = self._describe_script()
+        run.progress, run.epoch_over = Progress(stage=self.stage, step=run.progress.step), False
+        if self.stage and self.saved:
+            self._base_seconds = self.saved[-1].progress.elapsed_seconds
+        if self._candidate is not None:
+            self._restore(self._candidate)
+        self._epoch_begin_step = run.progress.step - run.progress.batch
+        self._started = time.monotonic()
+        self.policy.begin(run.progress)
+        self._signals.install()
+        if self.verbose and (self._candidate is not None or run.report.rejected):
+            self.family.print_message(str(run.report))
+        self._candidate = None
+
+    def epoch_begin(self, epoch: int) -> None:
+        self.family.clear_initial_epoch(self.run.model)
+        self._lineage.trained()
+        if not self._states:
+            self._move(epoch, 0)
+
+    def train_batch_begin(self, batch: int) -> None:
+        if self._states is not None:
+            if self.run.epoch_over:
+                return  # the stand-in step
+            self._settle()
+        self._move(self.run.progress.epoch, batch)
+        if batch:
+            self.poll({})
+
+    def test_begin(self) -> None:
+        """Validation inside fit, or an evaluation of its own."""
+        if not self._fitting:
+            self._restore_for_inference()
+            return
+        run = self.run
+        if self.family.fit_frame(run.model) is None:
+            return  # a callback evaluates
+        if self._states is not None:
+            self._apply(("variables", "optimizer", "callbacks"))
+            self._settle()
+        self._follow_validation()
+        stopped = bool(run.model.stop_training)
+        run.epoch_over = True
+        self._move(run.progress.epoch, run.feed.batches_done(stopped))
+        if not self.poll({}) and self._may_fall_due_in_validation():
+            self._validation_snapshot = self._snapshot({}, False, "")
+
+    def test_batch_begin(self) -> None:
+        if self._validation_snapshot is not None and self.policy(self._now(), {}):
+            self._commit(self._validation_snapshot, " | ".join(self.policy.fired))
+            self._answer_signals()
+
+    def predict_begin(self) -> None:
+        if not self._fitting:
+            self._restore_for_inference()
+
+    def epoch_end(self, epoch: int, logs: Dict[str, Any]) -> None:
+        """After every peer's `on_epoch_end`."""
+        run = self.run
+        if self._states is not None:  # the epoch had no batch left and no validation
+            self._settle()
+        if run.validation is not None and run.epoch_over:
+            run.validation_passes += 1
+        step = self._epoch_begin_step + run.feed.batches_done(bool(run.model.stop_training))
+        self._epoch_begin_step = step
+        run.epoch_over, self._validation_snapshot = False, None
+        run.progress = run.progress._replace(epoch=epoch + 1, batch=0, step=step, elapsed_seconds=self._elapsed())
+        finished = bool(run.model.stop_training) or epoch + 1 >= self._epochs
+        self.poll(logs or {}, finished)
+
+    def train_end(self) -> None:
+        self._fitting = False
+        self.family.clear_initial_epoch(self.run.model)
+        self._signals.restore()
+        if not self._writer.drain(DRAIN_SECONDS):
+            self._complain(SessionError("The last save did not end within {} s; it goes on in the background".format(
+                DRAIN_SECONDS)))
+        self._check_failure()
+        self.directory.release()
+
+    # -- progress
+
+    def _elapsed(self) -> float:
+        return self._base_seconds + time.monotonic() - self._started
+
+    def _move(self, epoch: int, batch: int) -> None:
+        self.run.progress = self.run.progress._replace(
+            stage=self.stage, epoch=epoch, batch=batch, step=self._epoch_begin_step + batch)
+
+    def _now(self) -> Progress:
+        return self.run.progress._replace(elapsed_seconds=self._elapsed())
+
+    def _may_fall_due_in_validation(self) -> bool:
+        return not all(isinstance(policy, (EveryEpochs, EverySteps, OnBest)) for policy in self.policy.policies)
+
+    # -- saving
+
+    def poll(self, logs: Dict[str, Any], finished: bool = False) -> bool:
+        """Asks the policies and saves if one says so."""
+        self._check_failure()
+        self.run.progress = self._now()
+        due = self.policy(self.run.progress, logs)
+        if not due and not finished:
+            return False
+        reasons = self.policy.fired + (["the end of the stage"] if finished else [])
+        self._commit(self._snapshot(logs, finished, " | ".join(reasons)), "")
+        self._answer_signals()
+        return True
+
+    def _answer_signals(self) -> None:
+        number = self._signals.received()
+        if number in ENDING:
+            durable = self._writer.drain(EXIT_SECONDS)
+            self.family.print_message("Session: {} {}; the process ends now".format(
+                "saved at", self._now()) if durable else "Session: the save was not durable in time")
+            self._signals.deliver(number)
+
+    def _snapshot(self, logs: Dict[str, Any], finished: bool, reason: str) -> Snapshot:
+        run = self.run
+        progress = self._now()
+        fields = {
+            "run": self._lineage.run, "branch_of": self._lineage.branch_of, "generation": self.directory.generation,
+            "progress": progress._asdict(), "created": time.time(), "reason": reason,
+            "metrics": header.plain_metrics(logs), "finished": finished, "stopped": bool(run.model.stop_training),
+            "epochs": self._epochs, "script": self._script, "policies": self.policy.get_state(),
+            "epoch_logs": header.plain_metrics(self.family.epoch_logs(run.model)) if run.epoch_over else {},
+            "reasons": self._why_not_exact(),
+        }
+        return take_snapshot(run, state.KINDS, fields)
+
+    def _why_not_exact(self) -> List[str]:
+        run = self.run
+        if not self._hidden_ops and run.progress.step:
+            self._hidden_ops = self.family.hidden_random_ops(run.model)
+        reasons = list(run.report.reasons) + state.data.why_not_exact(run)
+        if self._hidden_ops:
+            reasons.append("the model uses {}, whose random state is hidden in its kernels; use keras.random with a "
+                           "SeedGenerator".format(", ".join(self._hidden_ops)))
+        return list(dict.fromkeys(reasons))
+
+    def _commit(self, snapshot: Snapshot, reason: str) -> None:
+        final = self.directory.new_path(snapshot.fields["progress"]["step"])
+        fields = dict(snapshot.fields, id=os.path.basename(final)[:-3])
+        if reason:
+            fields["reason"] = reason
+        snapshot = snapshot._replace(fields=fields)
+        if self.background:
+            self._writer.submit(lambda: self._write(snapshot, final))
+        else:
+            self._write(snapshot, final)
+            self._check_failure()
+
+    def _write(self, snapshot: Snapshot, final: str) -> None:
+        """On the writer's thread: file, name, then retention."""
+        try:
+            fields = dict(snapshot.fields, parent=self._last_id)
+            temporary = temporary_name(final)
+            size = self._encoder.write(temporary, fields, snapshot.tensors, snapshot.view)
+            self.directory.publish(temporary, final)
+            info = header.info(dict(fields, size_bytes=size), final)
+            self._last_id = info.id
+            self.saved.append(info)
+            self._lineage.add(info)
+            self._lineage.removed(self.directory.retain(self.keep.plan(self._lineage.infos)))
+        except BaseException as error:  # told on the training thread
+            self._failure = error
+
+    def _check_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            self._complain(failure)
+
+    def _complain(self, failure: BaseException) -> None:
+        if isinstance(failure, DirectoryBusy) or self.on_error == "raise":
+            raise failure
+        logger.warning("Saving the session to %s failed: %s: %s. Earlier checkpoints are untouched; training goes on "
+                       "and the next save is tried as planned.", self.directory.path, type(failure).__name__, failure)
+
+    # -- restoring
+
+    def _decode(self, candidate: Candidate) -> Dict[str, Any]:
+        return decode(candidate)
+
+    def _restore(self, candidate: Candidate) -> None:
+        run, fields = self.run, candidate.fields
+        states = self._decode(candidate)
+        run.progress, run.epoch_over = candidate.info.progress, bool(states["data"]["epoch_over"])
+        self.family.build(run.model, run.feed)
+        changes = compare_scripts(fields["script"], self._script)
+        changes += state.callbacks.changes(states["callbacks"], run)
+        problems = [problem for kind in state.KINDS for problem in kind.check(states[kind.NAME], run)]
+        if problems:
+            raise StateMismatch(
+                "The checkpoint {} does not fit this script:".format(candidate.info.path), problems,
+                "\n".join(["Changed since then:"] + ["  - " + change for change in changes]
+                          if changes else []) + "\nUndo the change, or start in a new directory (or with restore="
+                "'never').")
+        for kind in state.KINDS:
+            kind.restore(states[kind.NAME], run)
+        self.policy.set_state(fields["policies"])
+        self._base_seconds = candidate.info.progress.elapsed_seconds
+        self._last_id = candidate.info.id
+        report = run.report
+        report.changes = changes
+        report.kinds = {kind.NAME: "restored" for kind in state.KINDS}
+        for reason in fields["reasons"]:
+            report.because(reason)
+        missing = state.callbacks.missing(states["callbacks"])
+        if missing:
+            report.kinds["callbacks"] = "restored, but not captured: " + ", ".join(missing)
+            for name in missing:
+                if "(generator)" in name or "iterator" in name or "(count)" in name:
+                    report.because("{} cannot be captured; keep a number instead of an iterator".format(name))
+        self._set_start(candidate, states)
+
+    def _set_start(self, candidate: Candidate, states: Dict[str, Any]) -> None:
+        run, progress = self.run, candidate.info.progress
+        if candidate.info.finished and (candidate.fields["stopped"] or progress.epoch >= self._epochs):
+            self.family.set_initial_epoch(run.model, max(self._epochs, progress.epoch))
+            run.report.kinds["data"] = "finished: nothing is left to train"
+            return
+        self.family.set_initial_epoch(run.model, progress.epoch)
+        if run.mid_epoch:
+            self._states = dict(states, logs=candidate.fields["epoch_logs"], stopped=candidate.fields["stopped"])
+        if states["data"]["feed"]["open"] and states["data"]["feed"]["consumed"]:
+            run.report.kinds["data"] = "replayed: {} batches are drawn again and dropped".format(
+                states["data"]["feed"]["consumed"])
+
+    def _apply(self, names: Tuple[str, ...]) -> None:
+        for kind in state.KINDS:
+            if kind.NAME in names:
+                kind.restore(self._states[kind.NAME], self.run)
+
+    def _epoch_starts(self) -> None:
+        """Keras asks for the epoch's batches; every `on_epoch_begin` is over."""
+        if self._states is not None:
+            self._apply(("variables", "optimizer", "callbacks"))
+            state.data.restore_source(self._states["data"], self.run)
+        state.data.epoch_start(self.run)
+
+    def _settle(self) -> None:
+        """The first thing after the skipped batches: the random state of the snapshot comes back."""
+        run, states = self.run, self._states
+        self._states = None
+        state.random.settle(states["random"], run)
+        if run.feed.verified is False:
+            run.report.because(
+                "the {} did not repeat its batches; make it depend on nothing but seeds that the script "
+                "sets".format(run.feed.source))
+        if run.epoch_over:
+            run.model.stop_training = states["stopped"]
+        if self.verbose and run.report.reasons and not states.get("told"):
+            self._tell_late(run.report)
+
+    def _tell_late(self, report: ResumeReport) -> None:
+        self.family.print_message("Session: exact: no, because " + "; ".join(report.reasons))
+
+    def _stand_in(self, active: bool) -> None:
+        self.family.stand_in(self.run.model, active, self._states["logs"] if self._states else {})
+        self.silence(active)
+
+    silence = staticmethod(lambda active: None)  # set by the callback, which knows the list
+
+    def _follow_validation(self) -> None:
+        run = self.run
+        if run.validation is None:
+            run.validation = self.family.validation_feed(run.model)
+            if run.validation is not None and run.validation_passes:
+                run.validation.advance_validation(run.validation_passes)
+
+    def _restore_for_inference(self) -> None:
+        """`evaluate` and `predict` on their own: only a checkpoint that was asked for is restored."""
+        if self._inference_done or self.stage >= 0 or self.restore_setting in ("auto", "never"):
+            return
+        self._inference_done = True
+        candidate = Lineage(self.directory, self.restore_setting).candidate_of_any_stage()
+        states = self._decode(candidate)
+        problems = state.variables.check(states["variables"], self.run)
+        if problems:
+            raise StateMismatch("The checkpoint {} is of another model:".format(candidate.info.path), problems)
+        state.variables.restore(states["variables"], self.run)
+        if self.verbose:
+            self.family.print_message("Session: weights of {} at {}".format(
+                candidate.info.id, candidate.info.progress))
+
+    # -- the script
+
+    def _describe_script(self) -> Dict[str, Any]:
+        run = self.run
+        made = dict(self.family.script(run.model), epochs=self._epochs)
+        made.update({"data." + name: value for name, value in run.feed.describe().items()})
+        for key, peer in state.callbacks.keyed(run.peers):
+            skipped = self.family.skipped_attributes(peer)
+            if skipped is None:
+                continue
+            values = state.attributes.look(peer, skipped, self.family).values
+            name = key.split(" ")[0].rsplit(".", 1)[-1]
+            made.update({"{}.{}".format(name, attribute): value for attribute, value in values.items()
+                         if not attribute.startswith("_") and isinstance(value, (bool, int, float, str))
+                         and value == value})
+        return {name: value if isinstance(value, (bool, int, str, type(None))) else repr(value)
+                for name, value in made.items()}
+
+
+def decode(candidate: Candidate) -> Dict[str, Any]:
+    """The state kinds of a checkpoint as plain values."""
+    arrays = list(candidate.tensors.values())
+    return {name: tree.decode(value, arrays.__getitem__) for name, value in candidate.fields["session"].items()}
+
+
+def compare_scripts(then: Dict[str, Any], now: Dict[str, Any]) -> List[str]:
+    """Every setting that differs, one line each."""
+    return ["{}: {} at the checkpoint, {} now".format(name, then.get(name, "nothing"), now.get(name, "nothing"))
+            for name in sorted(set(then) | set(now)) if then.get(name) != now.get(name)]
+
+
+def _drain_at_exit(reference) -> None:
+    session = reference()
+    if session is not None:
+        session._writer.drain(EXIT_SECONDS)

@@ -1,0 +1,65 @@
+"""Signals that ask for a save.
+
+The handler sets one plain attribute; training looks at it between batches. A
+lock or an event in a handler can deadlock.
+"""
+
+import os
+import signal
+import threading
+from typing import Any, Callable, Dict, List
+
+#: signals after which the process is to end
+ENDING = (signal.SIGTERM, signal.SIGINT)
+
+
+class SignalWatch:
+    """Handlers for the signals of `OnSignal` policies, while fit runs.
+
+    Args:
+        policies: the `OnSignal` policies.
+        is_running: tells from the interrupted frame whether fit is still there;
+            Keras calls no hook when fit ends by an exception.
+    """
+
+    def __init__(self, policies: List[Any], is_running: Callable[[Any], bool]):
+        self._policies = policies
+        self._is_running = is_running
+        self._previous: Dict[int, Any] = {}
+
+    def install(self) -> None:
+        """Takes the signals over; outside the main thread nothing can be taken."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for policy in self._policies:
+            policy.received = 0
+            for number in policy.signals:
+                if number not in self._previous:
+                    self._previous[number] = signal.signal(number, self._handle)
+
+    def restore(self) -> None:
+        """Gives every signal the meaning it had."""
+        for number, previous in list(self._previous.items()):
+            if signal.getsignal(number) == self._handle:
+                signal.signal(number, previous if previous is not None else signal.SIG_DFL)
+        self._previous = {}
+
+    def _handle(self, number, frame):
+        mine = [policy for policy in self._policies if number in policy.signals]
+        if not self._is_running(frame) or any(policy.received for policy in mine):
+            self.deliver(number)  # nobody would look, or it is the second one
+            return
+        for policy in mine:
+            policy.received = int(number)
+
+    def deliver(self, number: int) -> None:
+        """Lets the signal act the way it would have without us."""
+        self.restore()
+        os.kill(os.getpid(), number)
+
+    def received(self) -> int:
+        """The signal that waits to be answered, or 0; it is taken as answered."""
+        number = 0
+        for policy in self._policies:
+            number, policy.received = number or policy.received, 0
+        return number

@@ -1,0 +1,18 @@
+"""What a session is made of: one module per state kind.
+
+A kind has a `NAME` and three functions, and knows of no other kind:
+
+* `capture(run) -> plain value` on the training thread,
+* `check(state, run) -> [problem, …]`, which changes nothing,
+* `restore(state, run)`.
+
+`run` is a `Run`. A new kind is one new file and one entry in `KINDS`.
+"""
+
+from keras_session_ext.state import callbacks, data, history, optimizer, random, variables
+from keras_session_ext.state.run import Run
+
+#: in the order they are restored
+KINDS = (variables, optimizer, history, callbacks, random, data)
+
+__all__ = ["KINDS", "Run", "callbacks", "data", "history", "optimizer", "random", "variables"]

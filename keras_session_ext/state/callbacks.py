@@ -1,0 +1,107 @@
+"""The peers: the state of every other callback in the same list.
+
+A peer that offers `get_state/set_state` (or `state_dict/load_state_dict`) is
+asked. Of any other what changed since `on_train_begin` is captured, so that
+constructor arguments stay the script's to say.
+"""
+
+import os
+from typing import Any, Dict, Iterator, List, Tuple
+
+from keras_session_ext.checkpoint import files
+from keras_session_ext.state import attributes, tree
+
+NAME = "callbacks"
+
+
+def keyed(peers: List[Any]) -> Iterator[Tuple[str, Any]]:
+    """Peers by class and occurrence, so that an added callback does not shift the others."""
+    seen: Dict[str, int] = {}
+    for peer in peers:
+        name = "{}.{}".format(type(peer).__module__, type(peer).__qualname__)
+        seen[name] = seen.get(name, -1) + 1
+        yield "{} {}".format(name, seen[name]), peer
+
+
+def begin(run) -> None:
+    """Remembers what every peer looks like right after its `on_train_begin`."""
+    run.baseline = {}
+    for key, peer in keyed(run.peers):
+        skipped = run.family.skipped_attributes(peer)
+        if skipped is not None and attributes.own_state(peer) is None:
+            run.baseline[key] = attributes.look(peer, skipped, run.family).fingerprints()
+
+
+def capture(run) -> Dict[str, Any]:
+    return {key: state for key, state in ((key, _capture(key, peer, run)) for key, peer in keyed(run.peers)) if state}
+
+
+def _capture(key: str, peer: Any, run) -> Dict[str, Any]:
+    skipped = run.family.skipped_attributes(peer)
+    if skipped is None or run.family.is_peer(peer, "History"):
+        return {}
+    own = attributes.own_state(peer)
+    if own is not None:
+        return {"own": tree.copy(own[0]())}
+    found = attributes.look(peer, skipped, run.family)
+    values, large = attributes.changed(found, run.baseline.get(key, {}))
+    state: Dict[str, Any] = {"values": values, "missing": found.opaque + large if _is_users(peer) else large}
+    if run.family.is_peer(peer, "CSVLogger"):
+        state["csv_bytes"] = _csv_bytes(peer)
+    return state
+
+
+def _is_users(peer: Any) -> bool:
+    return not type(peer).__module__.startswith("keras.")
+
+
+def _csv_bytes(peer) -> int:
+    if peer.csv_file is not None and not peer.csv_file.closed:
+        peer.csv_file.flush()
+    return os.path.getsize(peer.filename) if os.path.exists(peer.filename) else 0
+
+
+def missing(state: Dict[str, Any]) -> List[str]:
+    """What could not be captured, as "Class.attribute (type)"."""
+    return ["{}.{}".format(key.split(" ")[0].rsplit(".", 1)[-1], name)
+            for key, saved in state.items() for name in saved.get("missing", ())]
+
+
+def before_train_begin(state: Dict[str, Any], run) -> None:
+    """CSVLogger truncates its file in `on_train_begin`: it is made to append behind the rows that count."""
+    for key, peer in keyed(run.peers):
+        if run.family.is_peer(peer, "CSVLogger") and state.get(key, {}).get("csv_bytes"):
+            size = state[key]["csv_bytes"]
+            had = files.truncate_text(peer.filename, size) if os.path.exists(peer.filename) else 0
+            if had < size:
+                run.report.because("rows are missing in {} ({} bytes, {} at the checkpoint); put the file back".format(
+                    peer.filename, had, size))
+            peer.append = True
+
+
+def check(state: Dict[str, Any], run) -> List[str]:
+    return []
+
+
+def changes(state: Dict[str, Any], run) -> List[str]:
+    """Peers that came or went since the checkpoint."""
+    live = {key for key, peer in keyed(run.peers) if run.family.skipped_attributes(peer) is not None}
+    names = {key: key.split(" ")[0].rsplit(".", 1)[-1] for key in live | set(state)}
+    gone = ["callback {}: no longer in the list".format(names[key]) for key in state if key not in live]
+    return gone + ["callback {}: new in the list".format(names[key]) for key in sorted(live)
+                   if key not in state and names[key] != "History"]
+
+
+def restore(state: Dict[str, Any], run) -> None:
+    for key, peer in keyed(run.peers):
+        saved = state.get(key)
+        if not saved:
+            continue
+        if "own" in saved:
+            own = attributes.own_state(peer)
+            if own is not None:
+                own[1](tree.copy(saved["own"]))
+            continue
+        skipped = run.family.skipped_attributes(peer) or set()
+        for name in attributes.put_back(peer, saved["values"], skipped, run.family):
+            run.report.because("{} has no {} any more".format(type(peer).__name__, name))

@@ -1,0 +1,48 @@
+"""Random state: Python, NumPy, the engine's globals and Keras's global seed generator.
+
+The states at the start of the epoch travel with the data (data.py), because
+they serve to make the epoch's batches again.
+"""
+
+from typing import Any, Dict, List
+
+from keras_session_ext.backend import random as host_random
+
+NAME = "random"
+
+
+def capture(run) -> Dict[str, Any]:
+    return run.family.random_state()
+
+
+def check(state: Dict[str, Any], run) -> List[str]:
+    return []
+
+
+def restore(state: Dict[str, Any], run) -> None:
+    run.family.set_random_state(state)
+
+
+def settle(state: Dict[str, Any], run) -> None:
+    """Puts the snapshot's random state back after skipped batches were drawn again.
+
+    A source that runs ahead has drawn for batches that training has not seen:
+    its own draws stay, as nothing else has used that state.
+    """
+    now = host_random.host_states()
+    kept = {}
+    for name, then in state["host"].items():
+        if name not in now or host_random.same(then, now[name]) or not run.feed.source_draws(name, now[name]):
+            continue
+        if run.feed.runs_ahead:
+            if name in run.feed.tap.shared:
+                run.report.because(
+                    "the {} runs ahead and draws from {}'s global random state, and so does something else; give "
+                    "the {} a generator of its own".format(run.feed.source, name, run.feed.source))
+            else:
+                kept[name] = now[name]
+        elif run.feed.shuffle == "batch" and run.feed.source == "arrays":
+            run.report.because(
+                "shuffle='batch' draws from {}'s global random state in every batch, and so does something else; "
+                "use shuffle=True".format(name))
+    run.family.set_random_state(dict(state, host=dict(state["host"], **kept)))
