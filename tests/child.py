@@ -1,0 +1,181 @@
+"""One training in a process of its own: started by the kill tests, killed by itself at a given moment.
+
+    python tests/child.py '{"directory": …, "source": …, "kill": "batch:12", "result": …}'
+
+With `--serve` it imports the frameworks once and forks a process for every
+line of standard input: imports take most of the time of a short training.
+"""
+
+import hashlib
+import importlib
+import json
+import os
+import signal
+import sys
+import traceback
+
+import architectures
+import numpy as np
+import sources
+
+import keras_session_ext as kse
+
+
+def make_killer(keras, kill):
+    """A callback that ends the process with SIGKILL at the N-th time of an event, and leaves no trace else."""
+    event, _, number = (kill or "never:0").partition(":")
+    left = [int(number)]
+
+    def count(name):
+        if name == event:
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    class Killer(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            count("batch")
+
+        def on_test_batch_begin(self, batch, logs=None):
+            count("validation")
+
+        def on_epoch_end(self, epoch, logs=None):
+            count("epoch_end")
+
+        def on_epoch_begin(self, epoch, logs=None):
+            count("epoch_begin")
+
+    if event == "write":
+        from keras_session_ext.checkpoint import files
+
+        write_at = files.write_at
+
+        def counted(fd, data, offset):
+            count("write")
+            write_at(fd, data, offset)
+
+        files.write_at = counted
+    return Killer()
+
+
+class Counter:
+    """A user's callback with a state of its own: numbers, a list, an array, a random generator."""
+
+    @staticmethod
+    def make(keras):
+        class UserCallback(keras.callbacks.Callback):
+            def __init__(self):
+                super().__init__()
+                self.batches = 0
+                self.losses = []
+                self.totals = np.zeros(3)
+                self.rng = np.random.default_rng(0)
+                self.drawn = 0.0
+
+            def on_train_batch_begin(self, batch, logs=None):
+                self.batches += 1
+
+            def on_epoch_end(self, epoch, logs=None):
+                self.losses.append(float(logs.get("loss", 0.0)))
+                self.totals[epoch % 3] += 1
+                self.drawn += float(self.rng.random())
+
+        return UserCallback()
+
+
+def peers(keras, task):
+    folder = task.get("files", task["directory"])
+    made = [
+        keras.callbacks.EarlyStopping(monitor="loss", patience=20, min_delta=0.001, restore_best_weights=True),
+        keras.callbacks.ReduceLROnPlateau(monitor="loss", factor=0.5, patience=0, min_delta=0.3),
+        Counter.make(keras),
+    ]
+    if "more_peers" in task:
+        os.makedirs(folder, exist_ok=True)
+        made += [
+            keras.callbacks.CSVLogger(os.path.join(folder, "log.csv")),
+            keras.callbacks.ModelCheckpoint(os.path.join(folder, "best.weights.h5"), monitor="loss",
+                                            save_best_only=True, save_weights_only=True),
+            keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.9),
+        ]
+        seen = []
+        made.append(keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(float(logs["loss"]))))
+        made[-1].seen_for_the_test = seen
+    return made
+
+
+def summary(peer):
+    """A peer's state, comparable across processes."""
+    from keras_session_ext.state import tree
+
+    names = {"EarlyStopping": ("wait", "best", "best_epoch", "stopped_epoch", "best_weights"),
+             "ReduceLROnPlateau": ("wait", "best", "cooldown_counter"), "ModelCheckpoint": ("best",),
+             "UserCallback": ("batches", "losses", "totals", "rng", "drawn"),
+             "LambdaCallback": ("seen_for_the_test",)}.get(type(peer).__name__, ())
+    return {name: tree.fingerprint(getattr(peer, name, None)) for name in names}
+
+
+def main(task):
+    import keras
+
+    source = sources.SOURCES[task.get("source", "arrays")]
+    seed = task["seed"] if "seed" in task else source.seed
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
+    if "model" in task:
+        model, arguments = architectures.MODELS[task["model"]]()
+    else:
+        model, arguments = architectures.plain(**source.compile), source.make()
+    checkpoint = kse.SessionCheckpoint(
+        task["directory"], save=kse.EveryEpochs(1) | kse.EverySteps(task.get("every", 3)),
+        keep=kse.KeepAll(), restore=task.get("restore", "auto"), background=task.get("background", True))
+    callbacks = peers(keras, task)
+    place = task.get("place", 1)
+    callbacks[place:place] = [checkpoint, make_killer(keras, task.get("kill"))]
+    history = model.fit(**arguments, epochs=task.get("epochs", sources.EPOCHS), callbacks=callbacks, verbose=0)
+    digest = hashlib.sha256()
+    for path, array in architectures.tensors_of(model):
+        digest.update("{} {}".format(array.dtype, array.shape).encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    report = checkpoint.resume_report
+    with open(task["result"], "w") as handle:
+        json.dump({
+            "sha256": digest.hexdigest(), "epochs": history.epoch,
+            "history": {name: [float(value).hex() for value in values] for name, values in history.history.items()},
+            "peers": [summary(peer) for peer in callbacks], "exact": report.exact, "reasons": report.reasons,
+            "kinds": report.kinds, "checkpoint": report.checkpoint, "changes": report.changes,
+        }, handle)
+
+
+def serve():
+    """Forks one process per task; nothing is computed before the fork."""
+    for name in ("keras", "tensorflow", "torch", "sklearn.datasets", "keras_session_ext.session",
+                 "keras_session_ext.checkpoint.layout"):
+        importlib.import_module(name)
+    for line in sys.stdin:
+        task = json.loads(line)
+        child = os.fork()
+        if not child:
+            out = os.open(task["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(out, 1)
+            os.dup2(out, 2)
+            status = 1
+            try:
+                main(task)
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status) if status else sys.exit(0)
+        _, status = os.waitpid(child, 0)
+        code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+        sys.stdout.write(json.dumps(code) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--serve":
+        serve()
+    else:
+        main(json.loads(sys.argv[1]))
