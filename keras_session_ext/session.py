@@ -148,14 +148,15 @@ class Session:
                 raise ConfigError(
                     "BackupAndRestore and SessionCheckpoint stand in one list of callbacks; both set the epoch that "
                     "fit begins with. Remove BackupAndRestore: SessionCheckpoint restores all it does, and more.")
+        before = self.run
         self.run = state.Run(self.family, model, peers)
+        if before is not None:  # steps and seconds count over all stages
+            self.run.progress, self.run.report = before.progress, before.report
 
     def train_begin(self) -> None:
         """Before any peer's `on_train_begin`."""
         if not self._fitting:
             self.stage += 1
-            if self._lineage is not None and self._states is not None:
-                self._states = None
         else:
             self._lineage = None  # the fit before this one ended by an exception: begin as a new process would
         self._fitting = True
@@ -189,9 +190,9 @@ class Session:
         state.callbacks.begin(run)
         state.data.begin(run)
         self._script = self._describe_script()
-        run.progress, run.epoch_over = Progress(stage=self.stage, step=run.progress.step), False
-        if self.stage and self.saved:
-            self._base_seconds = self.saved[-1].progress.elapsed_seconds
+        before = run.progress
+        run.progress, run.epoch_over = Progress(stage=self.stage, step=before.step), False
+        self._base_seconds = before.elapsed_seconds
         if self._candidate is not None:
             self._restore(self._candidate)
         self._epoch_begin_step = run.progress.step - run.progress.batch

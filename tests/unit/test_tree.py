@@ -160,17 +160,6 @@ def test_numpy_scalars_are_keys_and_members_too():
     assert back == value and {type(key) for key in back["keys"]} == {np.int64}
 
 
-def test_no_two_arrays_share_a_path():
-    """The path becomes the tensor's name, and a table with a name twice is refused."""
-    for value in (
-        {np.int64(1): 0, np.int64(2): 1}, {np.float32(1), np.float32(2)}, {"a/b": np.zeros(1), "a": {"b": np.zeros(2)}},
-        {frozenset({np.int8(1), np.int8(2)}), np.int8(3)}, {np.int8(1): np.zeros(2), np.int8(2): np.zeros(3)},
-        [np.zeros(1), np.zeros(1)], {"0": np.zeros(1), 0: np.zeros(1)},
-    ):
-        paths = [path for path, _ in tree.flatten(value, "k")[1]]
-        assert len(set(paths)) == len(paths), paths
-
-
 def test_flatten_names_every_array():
     encoded, found = tree.flatten({"a": [np.zeros(1), {"b": np.float32(2)}], 3: (np.ones(2),)}, "top")
     assert [path for path, _ in found] == ["top/'a'/0", "top/'a'/1/b", "top/3/0"]

@@ -1,0 +1,475 @@
+"""The public contract, in this process, on JAX: arguments, policies, stages, errors."""
+
+import errno
+import json
+import logging
+import os
+import subprocess
+import sys
+import textwrap
+
+import keras
+import numpy as np
+import pytest
+from sources import digits
+
+import keras_session_ext as kse
+from keras_session_ext.checkpoint import files
+
+pytestmark = pytest.mark.slow
+
+X, Y = digits()
+X, Y = X[:128], Y[:128]
+
+
+def make_model(units=8, metrics=("accuracy",)):
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(units, activation="relu"),
+                              keras.layers.Dropout(0.3), keras.layers.Dense(10, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=list(metrics))
+    return model
+
+
+def fit(directory, epochs=2, model=None, callbacks=(), validation=False, batch_size=32, checkpoint=None, **options):
+    """One start of a script; returns (model, checkpoint callback, history)."""
+    model = model or make_model()
+    if checkpoint is None:
+        options.setdefault("verbose", 0)
+        options.setdefault("save", kse.EveryEpochs(1))
+        checkpoint = kse.SessionCheckpoint(directory, **options)
+    history = model.fit(X, Y, epochs=epochs, batch_size=batch_size, verbose=0, callbacks=[*callbacks, checkpoint],
+                        validation_data=(X[:32], Y[:32]) if validation else None)
+    return model, checkpoint, history
+
+
+def weights(model):
+    return [np.asarray(value) for value in model.get_weights()]
+
+
+def same(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(one, other))
+
+
+class Stop(Exception):
+    pass
+
+
+class StopAt(keras.callbacks.Callback):
+    """Ends fit by an exception, as a bug in the user's code would."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.left = step
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.left -= 1
+        if not self.left:
+            raise Stop
+
+
+# -- finished runs, stages, evaluate and predict
+
+
+def test_a_finished_run_trains_nothing_and_returns_its_history(tmp_path):
+    first, _, history = fit(tmp_path, 3)
+    seen = []
+    again, checkpoint, repeated = fit(
+        tmp_path, 3, callbacks=[keras.callbacks.LambdaCallback(on_train_batch_begin=lambda *_: seen.append(1))])
+    assert not seen
+    assert repeated.history == history.history and repeated.epoch == [0, 1, 2]
+    assert same(weights(first), weights(again))
+    assert checkpoint.resume_report.exact
+    assert again._initial_epoch is None, "a later fit would begin there, too"
+
+
+def test_more_epochs_go_on(tmp_path):
+    whole, _, expected = fit(tmp_path / "whole", 4, keep=kse.KeepAll())
+    for info in kse.list_checkpoints(tmp_path / "whole")[:-2]:
+        os.remove(info.path)
+    model, checkpoint, history = fit(tmp_path / "whole", 4)
+    assert same(weights(whole), weights(model)) and history.history == expected.history
+    fit(tmp_path / "more", 2)
+    _, checkpoint, history = fit(tmp_path / "more", 5)
+    assert history.epoch == [0, 1, 2, 3, 4]
+    assert "epochs: 2 at the checkpoint, 5 now" in checkpoint.resume_report.changes
+
+
+def test_more_epochs_do_not_go_on_where_a_callback_had_stopped(tmp_path):
+    def stopper():
+        return keras.callbacks.EarlyStopping("loss", patience=0, min_delta=10.0)
+
+    _, _, history = fit(tmp_path, 6, callbacks=[stopper()])
+    _, _, repeated = fit(tmp_path, 9, callbacks=[stopper()])
+    assert repeated.epoch == history.epoch and len(history.epoch) < 6
+
+
+def test_stages(tmp_path):
+    """Train the head, unfreeze, compile again, fine-tune; killed in the second stage."""
+
+    def script(stop=None):
+        model = make_model()
+        checkpoint = kse.SessionCheckpoint(tmp_path, save=kse.EverySteps(3) | kse.EveryEpochs(1), verbose=0,
+                                           keep=kse.KeepLast(1), background=False)
+        first = fit(None, 2, model, checkpoint=checkpoint)[2]
+        model.layers[0].trainable = False
+        model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "sparse_categorical_crossentropy")
+        second = fit(None, 3, model, [StopAt(stop)] if stop else [], checkpoint=checkpoint)[2]
+        return weights(model), first.history, second.history, checkpoint
+
+    with pytest.raises(Stop):
+        script(stop=9)
+    infos = kse.list_checkpoints(tmp_path)
+    assert [info.progress.stage for info in infos] == [1, 0], "the end of a finished stage is kept"
+    assert infos[1].finished and infos[0].progress.step > infos[1].progress.step
+    values, first, second, checkpoint = script()
+    assert checkpoint.resume_report.checkpoint == infos[0].id
+    again, first_again, second_again, _ = script()
+    assert same(values, again) and first == first_again and second == second_again
+    assert len(second["loss"]) == 3
+
+
+def test_more_epochs_in_a_stage_make_the_later_ones_start_anew(tmp_path):
+    def script(first_epochs):
+        model = make_model()
+        checkpoint = kse.SessionCheckpoint(tmp_path, verbose=0)
+        one = fit(None, first_epochs, model, checkpoint=checkpoint)[2]
+        two = fit(None, 2, model, checkpoint=checkpoint)[2]
+        return len(one.epoch), len(two.epoch), checkpoint.resume_report.checkpoint
+
+    assert script(1) == (1, 2, None)
+    assert script(3) == (3, 2, None)
+
+
+def test_fit_again_after_an_exception_goes_on(tmp_path):
+    model = make_model()
+    checkpoint = kse.SessionCheckpoint(tmp_path, save=kse.EverySteps(2), verbose=0)
+    with pytest.raises(Stop):
+        fit(None, 3, model, [StopAt(7)], checkpoint=checkpoint)
+    _, _, history = fit(None, 3, model, checkpoint=checkpoint)
+    assert checkpoint.resume_report.progress.stage == 0 and checkpoint.resume_report.checkpoint
+    assert history.epoch == [0, 1, 2]
+
+
+def test_evaluate_and_predict_on_their_own(tmp_path):
+    trained, _, _ = fit(tmp_path)
+    fresh = make_model()
+    before = weights(fresh)
+    fresh.evaluate(X, Y, verbose=0, callbacks=[kse.SessionCheckpoint(tmp_path, verbose=0)])
+    fresh.predict(X, verbose=0, callbacks=[kse.SessionCheckpoint(tmp_path, verbose=0)])
+    assert same(before, weights(fresh)), "restore='auto' restores nothing there"
+    predicted = fresh.predict(X, verbose=0, callbacks=[kse.SessionCheckpoint(tmp_path, restore="must", verbose=0)])
+    assert np.array_equal(predicted, trained.predict(X, verbose=0))
+
+
+# -- restore=
+
+
+def test_never_begins_a_new_run_and_deletes_nothing_of_the_old_one(tmp_path):
+    fit(tmp_path, 2)
+    old = {info.id for info in kse.list_checkpoints(tmp_path)}
+    _, checkpoint, _ = fit(tmp_path, 4, restore="never", keep=kse.KeepLast(1))
+    assert checkpoint.resume_report.checkpoint is None
+    assert old <= {info.id for info in kse.list_checkpoints(tmp_path)}
+    assert len({info.run for info in kse.list_checkpoints(tmp_path)}) == 2
+
+
+def test_must_with_nothing_there(tmp_path):
+    with pytest.raises(kse.CheckpointNotFound, match="restore='must'.*no directory.*auto"):
+        fit(tmp_path / "nowhere", restore="must")
+    fit(tmp_path / "empty")
+    for info in kse.list_checkpoints(tmp_path / "empty"):
+        os.remove(info.path)
+    with pytest.raises(kse.CheckpointNotFound, match="no valid checkpoint"):
+        fit(tmp_path / "empty", restore="must")
+
+
+def test_an_id_is_used_once_and_its_branch_is_followed(tmp_path):
+    fit(tmp_path, 4, keep=kse.KeepAll())
+    origin = kse.list_checkpoints(tmp_path)[-1]
+    assert origin.progress.epoch == 1
+    with pytest.raises(Stop):
+        fit(tmp_path, 4, restore=origin.id, keep=kse.KeepAll(), callbacks=[StopAt(6)])
+    _, checkpoint, _ = fit(tmp_path, 4, restore=origin.id, keep=kse.KeepAll())
+    resumed = next(i for i in kse.list_checkpoints(tmp_path) if i.id == checkpoint.resume_report.checkpoint)
+    assert resumed.branch_of == origin.id and resumed.id != origin.id and resumed.progress.epoch == 2
+    _, checkpoint, _ = fit(tmp_path / "elsewhere", 4, restore=origin.path)
+    assert checkpoint.resume_report.checkpoint == origin.id
+
+
+def test_an_unknown_id_names_the_nearest(tmp_path):
+    _, checkpoint, _ = fit(tmp_path)
+    wrong = checkpoint.checkpoints[-1].id[:-2] + "zz"
+    with pytest.raises(kse.CheckpointNotFound, match="nearest: " + checkpoint.checkpoints[-1].id):
+        fit(tmp_path, restore=wrong)
+
+
+# -- policies in fit
+
+
+def test_save_and_keep_policies(tmp_path):
+    asked = []
+
+    def mine(progress, logs):
+        asked.append((progress.epoch, progress.batch, bool(logs)))
+        return progress.step == 5
+
+    _, checkpoint, _ = fit(tmp_path, 3, save=mine | kse.EverySteps(6) | kse.OnBest("loss"), keep=kse.KeepAll(),
+                           background=False)
+    assert [(info.progress.step, info.reason) for info in checkpoint.checkpoints if info.progress.batch] == [
+        (5, "mine"), (6, "EverySteps(6)")]
+    assert asked[:5] == [(0, 1, False), (0, 2, False), (0, 3, False), (1, 0, True), (1, 1, False)]
+    assert checkpoint.checkpoints[-1].finished
+
+
+def test_keep_policy_runs_behind_every_save(tmp_path):
+    fit(tmp_path, 5, keep=kse.KeepLast(1) | kse.KeepEvery(epochs=2), background=False)
+    assert [info.progress.epoch for info in kse.list_checkpoints(tmp_path)] == [5, 4, 2, 1]
+
+
+def test_a_monitor_that_is_never_logged_is_told_once_with_the_names(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING, "keras_session_ext"):
+        fit(tmp_path, 3, save=kse.OnBest("val_los"))
+    told = [record.getMessage() for record in caplog.records if "val_los" in record.getMessage()]
+    assert len(told) == 1 and "accuracy, loss" in told[0]
+
+
+def test_nan_in_metrics(tmp_path):
+    model = make_model()
+    model.compile("adam", lambda y, p: keras.ops.mean(p, axis=-1) * float("nan"))
+    fit(tmp_path, 2, model, save=kse.EveryEpochs(1) | kse.OnBest("loss"), keep=kse.KeepBest(1, "loss"))
+    info = kse.list_checkpoints(tmp_path)[0]
+    assert np.isnan(info.metrics["loss"])
+    model = make_model()
+    model.compile("adam", lambda y, p: keras.ops.mean(p, axis=-1) * float("nan"))
+    _, _, history = fit(tmp_path, 3, model)
+    assert len(history.history["loss"]) == 3 and np.isnan(history.history["loss"]).all()
+
+
+# -- damage, and what does not fit
+
+
+def test_a_damaged_newest_is_named_and_the_next_older_used(tmp_path, capsys):
+    _, checkpoint, _ = fit(tmp_path, 3, background=False)
+    newest = kse.list_checkpoints(tmp_path)[0]
+    with open(newest.path, "r+b") as handle:
+        handle.seek(newest.size_bytes // 2)
+        byte = handle.read(1)
+        handle.seek(newest.size_bytes // 2)
+        handle.write(bytes([byte[0] ^ 1]))
+    empty = os.path.join(os.path.dirname(newest.path), "g000009-s0000000001-00000000.h5")
+    open(empty, "w").close()
+    _, checkpoint, history = fit(tmp_path, 3, verbose=1)
+    report = checkpoint.resume_report
+    assert report.progress.epoch == 2 and history.epoch == [0, 1, 2]
+    assert any(newest.path in line for line in report.rejected)
+    assert any(empty in line and "empty" in line for line in report.rejected)
+    assert os.path.exists(newest.path) and os.path.exists(empty)
+    assert newest.id in capsys.readouterr().out
+
+
+def test_a_checkpoint_of_another_model_lists_every_difference(tmp_path):
+    fit(tmp_path)
+    before = weights(model := make_model(units=12))
+    with pytest.raises(kse.StateMismatch) as caught:
+        fit(tmp_path, 3, model)
+    text = str(caught.value)
+    assert "dense" in text and "(64, 8)" in text and "(64, 12)" in text and "(8, 10)" in text and "(12, 10)" in text
+    assert "optimizer" in text and "restore='never'" in text
+    assert same(before, weights(model)), "nothing is assigned before everything was checked"
+    assert kse.list_checkpoints(tmp_path)
+
+
+def test_a_layer_more_is_named(tmp_path):
+    fit(tmp_path)
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(8, activation="relu"), keras.layers.Dropout(0.3),
+                              keras.layers.Dense(10, activation="softmax"), keras.layers.LayerNormalization()])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    with pytest.raises(kse.StateMismatch, match="layer_normalization.*missing in the checkpoint"):
+        fit(tmp_path, 3, model)
+
+
+def test_another_batch_size_in_the_middle_of_an_epoch(tmp_path):
+    with pytest.raises(Stop):
+        fit(tmp_path, 3, save=kse.EverySteps(2), callbacks=[StopAt(4)], background=False)
+    with pytest.raises(kse.StateMismatch, match="batch_size: 32 at the checkpoint, 16 now"):
+        fit(tmp_path, 3, batch_size=16)
+
+
+def test_another_batch_size_between_epochs_is_listed(tmp_path):
+    fit(tmp_path, 2)
+    _, checkpoint, history = fit(tmp_path, 3, batch_size=16)
+    assert "data.batch_size: 32 at the checkpoint, 16 now" in checkpoint.resume_report.changes
+    assert history.epoch == [0, 1, 2]
+
+
+def test_constructor_arguments_belong_to_the_script(tmp_path):
+    fit(tmp_path, 2, callbacks=[keras.callbacks.EarlyStopping("loss", patience=3, min_delta=0.25)])
+    edited = keras.callbacks.EarlyStopping("loss", patience=7, min_delta=0.125)
+    _, checkpoint, _ = fit(tmp_path, 4, callbacks=[edited])
+    assert edited.patience == 7 and abs(edited.min_delta) == 0.125
+    assert "EarlyStopping.patience: 3 at the checkpoint, 7 now" in checkpoint.resume_report.changes
+
+
+def test_callbacks_that_came_and_went_are_listed(tmp_path):
+    fit(tmp_path, 2, callbacks=[keras.callbacks.TerminateOnNaN()])
+    _, checkpoint, _ = fit(tmp_path, 3, callbacks=[keras.callbacks.EarlyStopping("loss")])
+    assert "callback TerminateOnNaN: no longer in the list" in checkpoint.resume_report.changes
+    assert "callback EarlyStopping: new in the list" in checkpoint.resume_report.changes
+
+
+def test_an_iterator_in_a_callback_is_not_claimed(tmp_path):
+    class Numbers(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.numbers = (n for n in range(1000))
+
+        def on_epoch_end(self, epoch, logs=None):
+            next(self.numbers)
+
+    fit(tmp_path, 2, callbacks=[Numbers()])
+    _, checkpoint, _ = fit(tmp_path, 3, callbacks=[Numbers()])
+    assert not checkpoint.resume_report.exact
+    assert "Numbers.numbers" in "".join(checkpoint.resume_report.reasons)
+
+
+# -- arguments, neighbours, places
+
+
+@pytest.mark.parametrize("options, named", [
+    ({"save": 5}, "save"), ({"save": "epoch"}, "save"), ({"save": kse.EveryEpochs}, "save"), ({"keep": 3}, "keep"),
+    ({"restore": True}, "restore"), ({"restore": ""}, "restore"), ({"on_error": "ignore"}, "on_error"),
+    ({"directory": 7}, "directory"), ({"directory": ""}, "directory"),
+])
+def test_arguments_are_checked_at_once(tmp_path, options, named):
+    with pytest.raises(kse.ConfigError, match="`{}`".format(named)):
+        kse.SessionCheckpoint(**dict({"directory": tmp_path}, **options))
+
+
+def test_backup_and_restore_by_mistake(tmp_path):
+    with pytest.raises(kse.ConfigError, match="BackupAndRestore"):
+        fit(tmp_path, callbacks=[keras.callbacks.BackupAndRestore(str(tmp_path / "backup"))])
+
+
+def test_two_of_us(tmp_path):
+    with pytest.raises(kse.ConfigError, match="Two SessionCheckpoint"):
+        fit(tmp_path, callbacks=[kse.SessionCheckpoint(tmp_path / "other")])
+
+
+def test_it_is_a_real_callback(tmp_path):
+    callback = kse.SessionCheckpoint(tmp_path)
+    assert isinstance(callback, keras.callbacks.Callback) and isinstance(callback, kse.SessionCheckpoint)
+
+
+def test_a_directory_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(kse.SessionError, match="Cannot write checkpoints to .*file.*Choose a directory"):
+        fit(tmp_path / "file" / "run")
+
+
+def test_a_directory_in_use(tmp_path):
+    holder = subprocess.Popen([sys.executable, "-c", textwrap.dedent("""
+        import sys
+        from keras_session_ext.checkpoint.directory import RunDirectory
+        RunDirectory(sys.argv[1]).acquire()
+        print("held", flush=True)
+        sys.stdin.read()
+        """), str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(kse.DirectoryBusy, match="process {} on".format(holder.pid)):
+            fit(tmp_path)
+    finally:
+        holder.communicate()
+    fit(tmp_path)
+
+
+def test_a_run_that_was_taken_over_stops(tmp_path):
+    from keras_session_ext.checkpoint.directory import RunDirectory
+
+    class TakeOver(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                RunDirectory(tmp_path).acquire()  # in one process the lock does not help: the fence must
+
+    with pytest.raises(kse.DirectoryBusy, match="taken over"):
+        fit(tmp_path, 6, callbacks=[TakeOver()], background=False)
+    assert kse.list_checkpoints(tmp_path)[0].progress.epoch == 2
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_a_failed_save_is_told_and_training_goes_on(tmp_path, monkeypatch, caplog, background):
+    sync, calls = files.sync, []
+
+    def failing(fd):
+        calls.append(fd)
+        if len(calls) == 3:  # the claim, the first save, the second save
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(fd)
+
+    monkeypatch.setattr(files, "sync", failing)
+    with caplog.at_level(logging.WARNING, "keras_session_ext"):
+        fit(tmp_path, 4, background=background, keep=kse.KeepAll())
+    assert any("No space left" in record.getMessage() for record in caplog.records)
+    epochs = [info.progress.epoch for info in kse.list_checkpoints(tmp_path)]
+    assert 4 in epochs and 1 in epochs
+    assert not [name for name in os.listdir(tmp_path / "checkpoints") if name.startswith(".tmp")]
+
+
+def test_on_error_raise(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "publish", lambda temporary, final: (_ for _ in ()).throw(OSError(errno.EIO, "I/O")))
+    with pytest.raises(OSError, match="I/O"):
+        fit(tmp_path, on_error="raise", background=False)
+
+
+# -- outside fit
+
+
+def test_save_session_and_restore_session(tmp_path):
+    model, _, _ = fit(tmp_path / "run")
+    path = kse.save_session(model, tmp_path / "model.h5")
+    other = make_model()
+    report = kse.restore_session(other, path)
+    assert same(weights(model), weights(other))
+    assert report.kinds["optimizer"] == "restored" and not report.exact and "fit" in report.kinds["data"]
+    for one, two in zip(model.optimizer.variables, other.optimizer.variables):
+        assert np.array_equal(one, two)
+    assert kse.save_session(other, path) == path, "one of our own files is replaced"
+    assert kse.verify_checkpoint(path).reason == "save_session"
+    kse.restore_session(make_model(), kse.list_checkpoints(tmp_path / "run")[0].path)
+    uncompiled = keras.Sequential(make_model().layers)
+    assert kse.restore_session(uncompiled, path).kinds["optimizer"].startswith("not restored")
+
+
+@pytest.mark.parametrize("name, text", [
+    ("model.weights.h5", "weights.h5"), ("model.keras", "ends in .h5"), ("no/such/folder/model.h5", "no directory"),
+    ("taken.h5", "no checkpoint of this package"), ("folder.h5", "no checkpoint of this package"),
+])
+def test_save_session_refuses(tmp_path, name, text):
+    (tmp_path / "taken.h5").write_text("mine")
+    (tmp_path / "folder.h5").mkdir()
+    with pytest.raises(kse.ConfigError, match=text):
+        kse.save_session(make_model(), tmp_path / name)
+    assert (tmp_path / "taken.h5").read_text() == "mine"
+
+
+def test_restore_session_refuses(tmp_path):
+    path = kse.save_session(make_model(), tmp_path / "model.h5")
+    with pytest.raises(kse.StateMismatch, match=r"\(64, 8\).*\(64, 9\)"):
+        kse.restore_session(make_model(units=9), path)
+    with pytest.raises(kse.CheckpointNotFound):
+        kse.restore_session(make_model(), tmp_path / "other.h5")
+    with pytest.raises(kse.UnsupportedBackend, match="no variables yet"):
+        kse.save_session(keras.Sequential([keras.layers.Dense(1)]), tmp_path / "unbuilt.h5")
+
+
+def test_the_report_reads_well(tmp_path, capsys):
+    fit(tmp_path, 2)
+    capsys.readouterr()
+    fit(tmp_path, 3, verbose=1)
+    text = capsys.readouterr().out
+    assert text.count("Session: resumed from") == 1 and "exact: yes" in text
+    assert json.dumps(text)
+
+
+def test_a_fresh_start_prints_nothing(tmp_path, capsys):
+    fit(tmp_path, verbose=1)
+    assert capsys.readouterr().out == ""
