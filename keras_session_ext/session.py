@@ -121,7 +121,8 @@ class Session:
         self._fitting = False
         self._lineage: Optional[Lineage] = None
         self._candidate: Optional[Candidate] = None
-        self._states: Optional[Dict[str, Any]] = None  # a snapshot that is being restored mid-epoch
+        self._states: Any = None  # a snapshot that is being restored in the middle of an epoch
+        self._random: Any = None  # the random state that comes back once the data is in place
         self._epochs = 0
         self._epoch_begin_step = 0
         self._base_seconds = 0.0
@@ -160,7 +161,7 @@ class Session:
         else:
             self._lineage = None  # the fit before this one ended by an exception: begin as a new process would
         self._fitting = True
-        self._states = self._validation_snapshot = None
+        self._states = self._random = self._validation_snapshot = None
         if self.restore_setting == "must" and not os.path.isdir(self.directory.path):
             raise CheckpointNotFound("restore='must', but there is no directory {}. Use restore='auto' for a fresh "
                                      "start.".format(self.directory.path))
@@ -185,7 +186,7 @@ class Session:
         run.feed = self.family.feed(frame, str(self.stage))
         run.feed.on_epoch_start = self._epoch_starts
         run.feed.on_stand_in = self._stand_in
-        run.validation, run.validation_passes = None, 0
+        run.validation, run.validation_iterators = None, 0
         self._epochs = int(params.get("epochs") or 0)
         state.callbacks.begin(run)
         state.data.begin(run)
@@ -210,10 +211,9 @@ class Session:
             self._move(epoch, 0)
 
     def train_batch_begin(self, batch: int) -> None:
-        if self._states is not None:
-            if self.run.epoch_over:
-                return  # the stand-in step
-            self._settle()
+        if self._states is not None and self.run.epoch_over:
+            return  # the stand-in step
+        self._settle()
         self._move(self.run.progress.epoch, batch)
         if batch:
             self.poll({})
@@ -228,7 +228,7 @@ class Session:
             return  # a callback evaluates
         if self._states is not None:
             self._apply(("variables", "optimizer", "callbacks"))
-            self._settle()
+        self._settle()
         self._follow_validation()
         stopped = bool(run.model.stop_training)
         run.epoch_over = True
@@ -248,10 +248,9 @@ class Session:
     def epoch_end(self, epoch: int, logs: Dict[str, Any]) -> None:
         """After every peer's `on_epoch_end`."""
         run = self.run
-        if self._states is not None:  # the epoch had no batch left and no validation
-            self._settle()
-        if run.validation is not None and run.epoch_over:
-            run.validation_passes += 1
+        self._settle()  # the epoch may have had no batch left, and no validation
+        if run.validation is not None:
+            run.validation_iterators = run.validation.iterators
         step = self._epoch_begin_step + run.feed.batches_done(bool(run.model.stop_training))
         self._epoch_begin_step = step
         run.epoch_over, self._validation_snapshot = False, None
@@ -413,9 +412,9 @@ class Session:
         self.family.set_initial_epoch(run.model, progress.epoch)
         if run.mid_epoch:
             self._states = dict(states, logs=candidate.fields["epoch_logs"], stopped=candidate.fields["stopped"])
-        if states["data"]["feed"]["open"] and states["data"]["feed"]["consumed"]:
-            run.report.kinds["data"] = "replayed: {} batches are drawn again and dropped".format(
-                states["data"]["feed"]["consumed"])
+            self._random = states["random"]
+        if run.feed.replays:
+            run.report.kinds["data"] = "replayed: {} batches are drawn again and dropped".format(run.feed.replays)
 
     def _apply(self, names: Tuple[str, ...]) -> None:
         for kind in state.KINDS:
@@ -427,20 +426,25 @@ class Session:
         if self._states is not None:
             self._apply(("variables", "optimizer", "callbacks"))
             state.data.restore_source(self._states["data"], self.run)
+        elif self.run.feed.resuming:
+            self._random = self.family.random_state()  # peers may have drawn in `on_epoch_begin`
         state.data.epoch_start(self.run)
 
     def _settle(self) -> None:
-        """The first thing after the skipped batches: the random state of the snapshot comes back."""
-        run, states = self.run, self._states
-        self._states = None
-        state.random.settle(states["random"], run)
+        """The first thing after the replayed batches: the random state comes back."""
+        if self._random is None:
+            return
+        run, states, random = self.run, self._states, self._random
+        self._states = self._random = None
+        told = len(run.report.reasons)
+        state.random.settle(random, run)
         if run.feed.verified is False:
             run.report.because(
                 "the {} did not repeat its batches; make it depend on nothing but seeds that the script "
                 "sets".format(run.feed.source))
         if run.epoch_over:
             run.model.stop_training = states["stopped"]
-        if self.verbose and run.report.reasons and not states.get("told"):
+        if self.verbose and len(run.report.reasons) > told:
             self._tell_late(run.report)
 
     def _tell_late(self, report: ResumeReport) -> None:
@@ -456,8 +460,8 @@ class Session:
         run = self.run
         if run.validation is None:
             run.validation = self.family.validation_feed(run.model)
-            if run.validation is not None and run.validation_passes:
-                run.validation.advance_validation(run.validation_passes)
+            if run.validation is not None and run.validation_iterators:
+                run.validation.advance_validation(run.validation_iterators)
 
     def _restore_for_inference(self) -> None:
         """`evaluate` and `predict` on their own: only a checkpoint that was asked for is restored."""

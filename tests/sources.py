@@ -217,25 +217,25 @@ def dataloader_stateful():
         def __init__(self, data):
             super().__init__(data, batch_size=None)
             self.rng = np.random.default_rng(2)
-            self.epoch = self.index = 0
+            self.index = self.first = 0
 
         def __len__(self):
             return 9
 
         def __iter__(self):
             x, y = _xy()
+            self.index, self.first = self.first, 0
             while self.index < 9:
                 rows = self.rng.integers(0, len(x), BATCH)
                 self.index += 1
                 yield torch.from_numpy(x[rows]), torch.from_numpy(y[rows])
-            self.epoch, self.index = self.epoch + 1, 0
 
         def state_dict(self):
-            return {"rng": self.rng.bit_generator.state, "epoch": self.epoch, "index": self.index}
+            return {"rng": self.rng.bit_generator.state, "index": self.index}
 
         def load_state_dict(self, state):
             self.rng.bit_generator.state = state["rng"]
-            self.epoch, self.index = state["epoch"], state["index"]
+            self.first = state["index"]
 
     return {"x": Stateful(_torch_dataset())}
 

@@ -50,12 +50,16 @@ class Feed:
         self.adapter = iterator.data_adapter
         self.source = _SOURCES.get(type(self.adapter).__name__, type(self.adapter).__name__)
         self.passes = 0
+        self._iterators = 0  # made over a tf.data.Dataset; each may draw a new order
+        self._started = False  # whether the current pass has made its own
         self.on_epoch_start: Callable[[], None] = lambda: None
         self.on_stand_in: Callable[[bool], None] = lambda active: None
         self.tap: Optional[Tap] = None
         self._consumed = 0  # batches of the current pass that were trained on
         self._epoch_random: Dict[str, Any] = {}
         self._start: Dict[str, Any] = {}
+        self._before_draw: Dict[str, Any] = {}
+        self._left: Any = None  # the source's own state at the end of the last pass
         self._resume: Optional[Dict[str, Any]] = None
         self._order: Any = None
         self.skipped = 0
@@ -81,6 +85,11 @@ class Feed:
         return self._engine.name == "tensorflow" and self.source == "arrays" and bool(self.shuffle)
 
     @property
+    def _draws_before_hooks(self) -> bool:
+        """torch fetches a batch before `on_train_batch_begin`; this shuffle draws for every batch."""
+        return self._engine.name == "torch" and self.source == "arrays" and self.shuffle == "batch"
+
+    @property
     def user_source(self) -> Any:
         """The user's own object, where it may have a state of its own."""
         if self.source == "PyDataset":
@@ -92,8 +101,7 @@ class Feed:
         """Whether the source may be asked for batches before training needs them."""
         if self.tap is None:
             return False
-        workers = getattr(self.adapter, "enqueuer", None) is not None
-        return self._engine.name == "tensorflow" or workers
+        return self._engine.name == "tensorflow" or self._has_workers()
 
     @property
     def persistent(self) -> bool:
@@ -123,17 +131,22 @@ class Feed:
         if self.source == "generator" and self.passes > 1:
             return ["the generator was started anew in the middle of the run; pass steps_per_epoch and let it "
                     "yield without end"]
-        if self.tap is not None and self.tap.draws and self._has_workers():
-            return ["the {} draws from the global random state of {} in its workers, whose order differs from "
-                    "run to run; give it a generator of its own, seeded by the index".format(
-                        self.source, ", ".join(sorted(self.tap.draws)))]
+        if self.tap is not None and self._has_workers():
+            # Keras shuffles with Python's, and torch trains with its own
+            drawn = (self.tap.draws | self.tap.between) - {"python", self._engine.name}
+            if drawn:
+                return ["the {} draws from the global random state of {} in its workers, whose order differs from "
+                        "run to run; give it a generator of its own, seeded by the index".format(
+                            self.source, ", ".join(sorted(drawn)))]
         return []
 
     def _has_workers(self) -> bool:
         return self.source == "PyDataset" and getattr(self.adapter, "enqueuer", None) is not None
 
     def _dataset(self):
-        return getattr(self._iterator, "_distributed_dataset", None) or self.adapter._dataset
+        if self._engine.name == "tensorflow":
+            return self._iterator._distributed_dataset
+        return getattr(self.adapter._dataset, "counted", self.adapter._dataset)
 
     # -- following
 
@@ -150,31 +163,51 @@ class Feed:
         elif self.source == "DataLoader":
             self.tap = Tap()
             adapter._dataloader = _TappedLoader(adapter._dataloader, self.tap)
+        elif self.source == "tf.data.Dataset" and self._engine.name != "tensorflow":
+            adapter._dataset = _CountedDataset(adapter._dataset, self._iterator_made)  # made at the first batch
+
+    def _iterator_made(self):
+        self._iterators += 1
+        self._started = True
 
     def _tapped(self, make):
         return lambda: self.tap.wrap(make())
 
     def _pass(self):
         """Stands in for `EpochIterator._get_iterator`."""
+        if self.tap is not None:
+            self._left = self.tap.source_state(self._consumed)
+            self.tap.begin_pass()
         self.passes += 1
         self._consumed = 0
+        self._started = False
         self._start = {"epoch_random": self._epoch_random, "random": host_random.host_states()}
         if self.source == "DataLoader":
             self._start["loader"] = self.adapter._dataloader.generators()
         if self._order is not None:
             self._order.assign(self.passes)
-        if self.tap is not None:
-            self.tap.begin_pass()
         if self._resume is not None:
             self._restart_pass()
-        return self._original_pass()
+        if self._engine.name == "tensorflow":
+            self._iterator_made()
+            return self._original_pass()
+        return _Pass(self._original_pass(), self._first_draw)
+
+    def _first_draw(self):
+        """Called when the current pass is asked for its first batch, which may be an epoch after it was made."""
+        if self._start.get("first_draw"):
+            host_random.set_host_states(self._start["first_draw"])
+        else:
+            self._start["first_draw"] = host_random.host_states()
 
     def _epoch(self):
         """Stands in for `EpochIterator._enumerate_iterator`, one call per epoch."""
         self.on_epoch_start()
         self._drop_leftovers()
         resume = self._resume
-        if resume is not None and resume["open"]:
+        if resume is not None:
+            if not resume["consumed"] and not resume["epoch_over"]:
+                resume["start"]["first_draw"] = host_random.host_states()  # the pass was made, but not drawn from
             host_random.set_host_states(resume["start"]["epoch_random"])
         self._epoch_random = host_random.host_states()
         steps = self._original_epoch()
@@ -182,6 +215,8 @@ class Feed:
         if resume is not None:
             yield from self._skip(steps, resume)
         for step in steps:
+            if self._draws_before_hooks:
+                self._before_draw = host_random.host_states()
             yield step
             self._count(step[1])
         self._ended = True
@@ -229,11 +264,15 @@ class Feed:
             "passes": self.passes, "consumed": consumed,
             "open": self.passes > 0 and (self.persistent or not at_epoch_end),
             "order": None if self._order is None else self._order.seed,
+            "iterators": self._iterators,
         }
         if state["open"]:
-            state["start"] = self._start
+            state.update(start=self._start, before_draw=self._before_draw)
+            state["iterators"] -= 1 if self._started else 0
+        if self.source == "DataLoader":
+            state["loader"] = self.adapter._dataloader.generators()
         if self.tap is not None:
-            state.update(tap=self.tap.state(), chain=self.tap.chain(consumed),
+            state.update(tap=self.tap.state(), chain=self.tap.chain(consumed), left=self._left,
                          source_state=self.tap.source_state(consumed))
         return state
 
@@ -252,21 +291,42 @@ class Feed:
             self.tap.set_state(state["tap"])
         self.passes = state["passes"] - (1 if state["open"] else 0)
         if self.source == "tf.data.Dataset":
-            self._advance_shuffles(self.passes)
+            self._advance_shuffles(state["iterators"])
+        if "loader" in state:
+            self.adapter._dataloader.set_generators(state["loader"])
         if state["open"]:
             self._resume = dict(state, batch=batch, epoch_over=epoch_over)
+        elif state.get("left") is not None:
+            self.adapter._dataloader.finish(state["left"])
+
+    @property
+    def iterators(self) -> int:
+        """How many iterators over a `tf.data.Dataset` were made."""
+        return self._iterators
+
+    @property
+    def resuming(self) -> bool:
+        """Whether a pass is to be made again that had begun before."""
+        return self._resume is not None
+
+    @property
+    def replays(self) -> int:
+        """How many batches will be drawn again and dropped."""
+        if self._resume is None or self._resume.get("source_state") is not None:
+            return 0
+        return self._resume["consumed"]
 
     def _advance_shuffles(self, count: int):
         """`shuffle(reshuffle_each_iteration=True)` draws its order anew for every iterator made."""
         dataset = self._dataset()
+        self._iterators = count
         for _ in range(count if dataset_graph.reshuffles(dataset) else 0):
             iter(dataset)
 
-    def advance_validation(self, passes: int) -> None:
-        """Makes the next evaluation the one after `passes` others."""
-        self.passes = passes
+    def advance_validation(self, iterators: int) -> None:
+        """Makes the next evaluation the one after those that made so many iterators."""
         if self.source == "tf.data.Dataset":
-            self._advance_shuffles(passes)
+            self._advance_shuffles(iterators)
 
     def _restart_pass(self):
         start = self._resume["start"]
@@ -307,15 +367,14 @@ class Feed:
             self.on_stand_in(False)
         else:
             self._done = begin
+            if resume["before_draw"]:
+                host_random.set_host_states(resume["before_draw"])
             yield begin, end, iterator
             self._count(end)
 
-    def source_draws(self, name: str, now: Any) -> bool:
-        """Whether the source drew from a host random state since its pass began."""
-        if self.tap is not None and self.tap.draws:
-            return name in self.tap.draws
-        start = self._start.get("epoch_random", {}).get(name)
-        return start is not None and not host_random.same(start, now)
+    def drew_ahead(self, name: str) -> bool:
+        """Whether the source may have drawn from a host random state for batches that training has not seen."""
+        return self.runs_ahead and self.tap is not None and name in self.tap.draws
 
     # -- the order of shuffled arrays on TensorFlow
 
@@ -367,6 +426,36 @@ class _Order:
                 tf.random.shuffle = original
 
 
+class _Pass:
+    """A pass over a source that tells when it is asked for its first batch."""
+
+    def __init__(self, made, told):
+        self._made = made
+        self._told = told
+
+    def __iter__(self):
+        return self._batches(iter(self._made))
+
+    def _batches(self, iterator):
+        self._told()
+        yield from iterator
+
+
+class _CountedDataset:
+    """A `tf.data.Dataset` that tells when an iterator over it is made."""
+
+    def __init__(self, dataset, told):
+        self.counted = dataset
+        self._told = told
+
+    def __iter__(self):
+        self._told()
+        return iter(self.counted)
+
+    def __getattr__(self, name):
+        return getattr(self.counted, name)
+
+
 class _TappedLoader:
     """A torch `DataLoader` whose batches pass through a tap."""
 
@@ -386,6 +475,12 @@ class _TappedLoader:
 
     def load_state(self, state):
         self._loader.load_state_dict(state)
+
+    def finish(self, state):
+        """Brings the loader to the end of a pass."""
+        self._loader.load_state_dict(state)
+        for _ in self._loader:
+            pass
 
     def _own_generators(self):
         holders = (self._loader, getattr(self._loader, "sampler", None), getattr(self._loader, "batch_sampler", None))

@@ -6,7 +6,7 @@ batches pass through Python; replayed batches are compared by their checksums.
 """
 
 from collections import OrderedDict
-from typing import Any, Callable, Dict, Iterator, Set
+from typing import Any, Callable, Dict, Iterator, Optional, Set
 
 import numpy as np
 import xxhash
@@ -46,41 +46,40 @@ class Tap:
     """Follows one source over its passes.
 
     Attributes:
-        draws: host random states the source drew from.
-        shared: those of them that something else drew from in between.
+        draws: host random states that changed while the source made a batch.
+        between: those that changed in between, by training or by the source's own threads.
     """
 
     def __init__(self):
         self.draws: Set[str] = set()
-        self.shared: Set[str] = set()
-        self._chain: "OrderedDict[int, str]" = OrderedDict()
-        self._states: "OrderedDict[int, Any]" = OrderedDict()
+        self.between: Set[str] = set()
+        self._get_state: Optional[Callable[[], Any]] = None
+        self.begin_pass()
 
     def begin_pass(self, start: int = 0, chain: str = "") -> None:
         """A new iterator of the source begins at batch `start` of its pass."""
-        self._chain = OrderedDict([(start, chain)])
-        self._states = OrderedDict()
+        self._chain: "OrderedDict[int, str]" = OrderedDict([(start, chain)])
+        self._states: "OrderedDict[int, Any]" = OrderedDict()
+        self._made = start
 
-    def wrap(self, iterator: Iterator, get_state: Callable[[], Any] = None) -> Iterator:
+    def wrap(self, iterator: Iterator, get_state: Optional[Callable[[], Any]] = None) -> Iterator:
         """The same batches, followed."""
-        start = next(reversed(self._chain))
-        left = None
-        index = start
+        self._get_state = get_state
+        left: Dict[str, Any] = {}
         while True:
             before = host_random.host_states()
-            if left is not None:
-                self.shared |= {name for name in before if name in left and not host_random.same(before[name], left[name])}
+            self.between |= _changed(left, before)
             if get_state is not None:
-                self._remember(self._states, index, get_state())
+                self._remember(self._states, self._made, get_state())
             try:
                 batch = next(iterator)
             except StopIteration:
                 return
             left = host_random.host_states()
-            self.draws |= {name for name in left if name in before and not host_random.same(before[name], left[name])}
-            index += 1
-            previous = self._chain[index - 1]
-            self._remember(self._chain, index, xxhash.xxh3_64_hexdigest((previous + digest(batch)).encode()))
+            self.draws |= _changed(before, left)
+            chain = xxhash.xxh3_64_hexdigest((self._chain[self._made] + digest(batch)).encode())
+            self._made += 1
+            self._remember(self._chain, self._made, chain)
             yield batch
 
     @staticmethod
@@ -89,17 +88,30 @@ class Tap:
         while len(table) > _REMEMBERED:
             table.popitem(last=False)
 
-    def chain(self, index: int):
+    @property
+    def shared(self) -> Set[str]:
+        """Host random states that the source is not alone with."""
+        return self.draws & self.between
+
+    def chain(self, index: int) -> Optional[str]:
         """The checksum over the first `index` batches of the pass, or None if it is forgotten."""
         return self._chain.get(index)
 
-    def source_state(self, index: int):
+    def source_state(self, index: int) -> Any:
         """The source's own state after `index` batches, where it offers one."""
-        return self._states.get(index)
+        if index in self._states:
+            return self._states[index]
+        return self._get_state() if self._get_state is not None and index == self._made else None
 
     def state(self) -> Dict[str, Any]:
-        return {"draws": sorted(self.draws), "shared": sorted(self.shared & self.draws)}
+        """What a resumed process goes on with."""
+        return {"draws": sorted(self.draws), "between": sorted(self.between)}
 
     def set_state(self, state: Dict[str, Any]) -> None:
+        """Takes what `state` returned."""
         self.draws |= set(state["draws"])
-        self.shared |= set(state["shared"])
+        self.between |= set(state["between"])
+
+
+def _changed(one: Dict[str, Any], other: Dict[str, Any]) -> Set[str]:
+    return {name for name in one if name in other and not host_random.same(one[name], other[name])}

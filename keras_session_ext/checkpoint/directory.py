@@ -32,6 +32,8 @@ _LEFTOVER = re.compile(r"\.(tmp|del)-[0-9a-f]{8}-g[0-9]{6,}-s[0-9]{10,}-[0-9a-f]
 # POSIX record locks belong to the process: one descriptor per directory, counted
 _locks: Dict[str, List] = {}
 _locks_guard = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_locks.clear)
 
 
 class RunDirectory:
@@ -83,7 +85,7 @@ class RunDirectory:
         with _locks_guard:
             entry = _locks.get(os.path.realpath(name))
             if entry is None:
-                fd = files.lock(name)
+                fd = files.lock(name, self.file_mode)
                 if fd is None:
                     owner = files.read_owner(name)
                     raise DirectoryBusy(
@@ -101,7 +103,9 @@ class RunDirectory:
         self._locked = False
         with _locks_guard:
             key = os.path.realpath(os.path.join(self.path, "LOCK"))
-            entry = _locks[key]
+            entry = _locks.get(key)
+            if entry is None:
+                return  # a forked child: the lock is the parent's
             entry[1] -= 1
             if not entry[1]:
                 files.close(_locks.pop(key)[0])
@@ -177,6 +181,8 @@ class RunDirectory:
         A victim is first renamed to a tombstone and the directory synced: after a
         power cut a file must not come back under its own name with re-used blocks.
         """
+        if plan.remove:
+            self._check_fence()
         tombstones = []
         for info in plan.remove:
             name = os.path.basename(info.path)

@@ -26,7 +26,20 @@ _CHUNK_BYTES = 1 << 24
 
 
 def make_directory(path: str, mode: int = 0o700) -> None:
-    os.makedirs(path, mode=mode, exist_ok=True)
+    if os.path.isdir(path):
+        return
+    parent = os.path.dirname(path)
+    if parent and parent != path:
+        make_directory(parent, mode)
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+        return
+    if mode & 0o077:
+        os.chmod(path, mode)
+    sync_directory(parent or ".")
 
 
 def create(path: str, mode: int = 0o600) -> int:
@@ -180,13 +193,16 @@ def read_owner(path: str) -> Dict[str, Any]:
         return {}
 
 
-def lock(path: str) -> Optional[int]:
+def lock(path: str, mode: int = 0o600) -> Optional[int]:
     """Takes the advisory lock; returns its descriptor, or None if another process has it.
 
     POSIX record locks: `flock` survives in orphaned data-loader workers that
     inherited the descriptor (https://github.com/keras-team/keras/issues/11101).
     """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | _NOFOLLOW | _CLOEXEC, 0o600)
+    fresh = not os.path.lexists(path)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | _NOFOLLOW | _CLOEXEC, mode)
+    if fresh and mode & 0o077 and hasattr(os, "fchmod"):
+        os.fchmod(fd, mode)
     if fcntl is not None:
         try:
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -197,5 +213,8 @@ def lock(path: str) -> Optional[int]:
             if error.errno == errno.ENOLCK:  # some NFS mounts: no locks at all
                 return os.open(path, os.O_RDONLY | _CLOEXEC)
             raise
-    write_owner(fd)
+    try:
+        write_owner(fd)
+    except OSError:
+        pass  # a full disk: the note is only for other processes' messages
     return fd

@@ -18,6 +18,7 @@ VERSION = 1
 LINE_BYTES = 105
 SMALLEST_BLOCK = 4096
 LARGEST_BLOCK = 1 << 28
+LARGEST_RANK = 32  # HDF5's limit, and older NumPy's
 _LINE = re.compile(rb"KSESSION ([0-9]{4}) ([0-9]{12}) ([0-9]{12}) ([0-9a-f]{64})\n")
 
 #: bytes per element of every dtype a tensor may have
@@ -118,28 +119,34 @@ def _strict_json(text: bytes) -> Any:
 
 def rows(fields: Dict[str, Any], block: int, size: int) -> List[TensorRow]:
     """The table of tensors, every row checked against the file's limits."""
-    made = []
     try:
-        for row in fields["tensors"]:
-            made.append(TensorRow(str(row["name"]), str(row["kind"]), row["dtype"], tuple(row["shape"]),
-                                  row["offset"], row["nbytes"], row["checksum"]))
+        made = [TensorRow(row["name"], row["kind"], row["dtype"], tuple(row["shape"]), row["offset"], row["nbytes"],
+                          row["checksum"]) for row in fields["tensors"]]
     except (KeyError, TypeError) as error:
         raise CheckpointCorrupt("its table of tensors is malformed ({!r})".format(error))
+    for row in made:
+        _check_row(row)
     end = block
     for row in sorted((row for row in made if row.nbytes), key=lambda row: row.offset):
-        if type(row.offset) is not int or row.offset < end or row.offset + row.nbytes > size:
+        if row.offset < end or row.offset + row.nbytes > size:
             raise CheckpointCorrupt("its tensor {!r} lies outside the file or over another".format(row.name))
         end = row.offset + row.nbytes
-    for row in made:
-        count = 1
-        for length in row.shape:
-            if type(length) is not int or length < 0:
-                raise CheckpointCorrupt("its tensor {!r} has the shape {}".format(row.name, row.shape))
-            count *= length
-        if type(row.nbytes) is not int or DTYPES.get(row.dtype, -1) * count != row.nbytes:
-            raise CheckpointCorrupt("its tensor {!r} has dtype {}, shape {} but {} bytes".format(
-                row.name, row.dtype, row.shape, row.nbytes))
     return made
+
+
+def _check_row(row: TensorRow) -> None:
+    texts, numbers = (row.name, row.kind, row.dtype, row.checksum), (row.offset, row.nbytes) + row.shape
+    if any(type(text) is not str for text in texts) or any(type(n) is not int or n < 0 for n in numbers):
+        raise CheckpointCorrupt("its table of tensors is malformed ({!r})".format(row))
+    count = span = 1  # NumPy limits the span: the size with the zeros left out
+    for length in row.shape[:LARGEST_RANK]:
+        count, span = count * length, span * max(1, length)
+        if span >= 1 << 56:
+            break
+    if len(row.shape) > LARGEST_RANK or span >= 1 << 56 or row.dtype not in DTYPES or (
+            DTYPES[row.dtype] * count != row.nbytes):
+        raise CheckpointCorrupt("its tensor {!r} has dtype {}, shape {} but {} bytes".format(
+            row.name, row.dtype, row.shape, row.nbytes))
 
 
 def gaps(table: List[TensorRow], block: int, size: int) -> List[Tuple[int, int]]:
@@ -158,22 +165,31 @@ def info(fields: Dict[str, Any], path: str) -> CheckpointInfo:
     """The listing's view of a header."""
     try:
         progress = fields["progress"]
+        if not isinstance(fields["reasons"], list) or not isinstance(fields["metrics"], dict):
+            raise TypeError("reasons or metrics")
         return CheckpointInfo(
             id=str(fields["id"]), path=path,
             progress=Progress(int(progress["stage"]), int(progress["epoch"]), int(progress["batch"]),
-                              int(progress["step"]), float(progress["elapsed_seconds"])),
+                              int(progress["step"]), _finite(progress["elapsed_seconds"])),
             generation=int(fields["generation"]), created=float(fields["created"]),
             size_bytes=int(fields["size_bytes"]), metrics=_metrics(fields["metrics"]), reason=str(fields["reason"]),
             exact=not fields["reasons"], reasons=tuple(map(str, fields["reasons"])), run=str(fields["run"]),
             parent=fields["parent"], branch_of=fields["branch_of"], finished=bool(fields["finished"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CheckpointCorrupt("its header lacks a field or has a wrong one ({!r})".format(error))
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if number - number != 0:
+        raise ValueError(value)
+    return number
 
 
 def _metrics(pairs: Dict[str, Any]) -> Dict[str, Any]:
     # JSON has no NaN and no infinity: such values are written as text
-    return {str(name): float(value) if value in ("nan", "inf", "-inf") else value for name, value in pairs.items()}
+    return {str(name): float(value) if type(value) is str else value for name, value in pairs.items()}
 
 
 def plain_metrics(logs: Dict[str, Any]) -> Dict[str, Any]:

@@ -46,12 +46,14 @@ class Skeleton(NamedTuple):
         block: bytes of the user block.
         size: bytes of the whole file.
         offsets: where each tensor starts; 0 for an empty one.
+        lacks: what could not be given to plain Keras.
         pages: the bytes libhdf5 wrote, by page number; all others are zero.
     """
 
     block: int
     size: int
     offsets: List[int]
+    lacks: List[str]
     pages: Dict[int, bytes]
 
     def read(self, offset: int, nbytes: int) -> bytes:
@@ -130,13 +132,13 @@ def build(specs: Sequence[TensorSpec], view: KerasView, block: int) -> Skeleton:
     file = h5py.File(h5py.h5f.create(b"checkpoint", h5py.h5f.ACC_TRUNC, fapl=access, fcpl=create))
     try:
         datasets = [_dataset(file, index, spec) for index, spec in enumerate(specs)]
-        _keras(file, view, datasets)
+        lacks = _keras(file, view, datasets)
         file.flush()
         offsets = [dataset.id.get_offset() if spec.nbytes else 0 for dataset, spec in zip(datasets, specs)]
     finally:
         file.close()
     pages = {number: bytes(page) for number, page in recorder.pages.items() if any(page)}
-    return Skeleton(block, recorder.end, offsets, pages)
+    return Skeleton(block, recorder.end, offsets, lacks, pages)
 
 
 def _dataset(file, index: int, spec: TensorSpec):
@@ -159,7 +161,8 @@ def _dataset(file, index: int, spec: TensorSpec):
     return made
 
 
-def _keras(file, view: KerasView, datasets) -> None:
+def _keras(file, view: KerasView, datasets) -> List[str]:
+    lacks = []
     for name, value in view.attributes:
         file.attrs[name] = value
     weights = file.create_group("model_weights")
@@ -168,15 +171,29 @@ def _keras(file, view: KerasView, datasets) -> None:
     _names(weights, "layer_names", [name for name, _ in view.layers if name != "top_level_model_weights"])
     # sorted: a group's name must not be the prefix of one that exists already (as in Keras)
     for layer, entries in sorted(view.layers):
-        group = weights.require_group(layer)
-        _names(group, "weight_names", [name for name, _ in entries])
-        for name, index in entries:
-            group[name] = datasets[index]
+        try:
+            _layer(weights.require_group(layer), entries, datasets)
+        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+            lacks.append("{}: HDF5 cannot hold it ({})".format(layer[:200], error))  # best effort
+    return lacks
+
+
+def _layer(group, entries, datasets) -> None:
+    names: List[str] = []
+    for name, _ in entries:
+        while name in names:  # Keras reads them by this list, so a second "w" may have any name
+            name += "_"
+        names.append(name)
+    _names(group, "weight_names", names)
+    for name, (_, index) in zip(names, entries):
+        group[name] = datasets[index]
 
 
 def _names(group, name: str, values: List[str]) -> None:
     """A list of names as one attribute, or several where HDF5's limit asks for it (as in Keras)."""
     data: Any = np.asarray([value.encode() for value in values])
+    if data.itemsize > _ATTRIBUTE_BYTES:
+        raise ValueError("a name of more than {} bytes".format(_ATTRIBUTE_BYTES))
     pieces = 1
     while any(piece.nbytes > _ATTRIBUTE_BYTES for piece in np.array_split(data, pieces)):
         pieces += 1

@@ -34,7 +34,7 @@ def _corrupt(path: str, error: Exception) -> CheckpointCorrupt:
 def _open(path: str) -> int:
     try:
         return files.open_read(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # ValueError: a zero byte in the name
         raise CheckpointNotFound("There is no checkpoint {}.".format(path))
     except OSError as error:
         raise _corrupt(path, error)
@@ -122,5 +122,13 @@ def numpy_dtype(name: str) -> np.dtype:
 
 def is_ours(path: str) -> bool:
     """Whether a file begins like one of our checkpoints."""
-    with open(os.path.realpath(path), "rb") as handle:
-        return handle.read(9) == b"KSESSION "
+    try:
+        fd = files.open_read(os.path.realpath(path))
+    except OSError:
+        return False
+    try:
+        return _read(fd, 9, 0).tobytes() == b"KSESSION "
+    except CheckpointCorrupt:
+        return False
+    finally:
+        files.close(fd)

@@ -38,7 +38,11 @@ class Encoder:
         Returns:
             The file's size in bytes.
         """
-        made = [(tensor, _bytes(tensor.array)) for tensor in tensors]
+        for tensor in tensors:
+            if tensor.array.dtype.name not in header.DTYPES:
+                raise ValueError("the tensor {!r} has the dtype {}, which a checkpoint cannot hold".format(
+                    tensor.name, tensor.array.dtype))
+        made = [(tensor, _bytes(tensor.array)) for tensor in _unique(tensors)]
         specs = tuple(
             layout.TensorSpec(tensor.kind, tensor.array.dtype.name, tuple(tensor.array.shape), data.nbytes)
             for tensor, data in made)
@@ -52,6 +56,8 @@ class Encoder:
             row["offset"] = offset
         ranges = self._own_ranges(table, skeleton)
         fields.update(size_bytes=skeleton.size, hdf5=self._gaps[1])
+        if skeleton.lacks:
+            fields["keras_view"] = {"lacks": fields.get("keras_view", {}).get("lacks", []) + skeleton.lacks}
         block = header.pack(fields, skeleton.block)
         fd = files.create(temporary, self._mode)
         try:
@@ -88,6 +94,18 @@ class Encoder:
                 digest.update(data)
             self._gaps = (ranges, digest.hexdigest())
         return self._gaps[0]
+
+
+def _unique(tensors: List[Tensor]) -> List[Tensor]:
+    made, seen = [], set()
+    for tensor in tensors:
+        name, number = tensor.name, 1
+        while name in seen:
+            number += 1
+            name = "{} ({})".format(tensor.name, number)
+        seen.add(name)
+        made.append(tensor._replace(name=name))
+    return made
 
 
 def _bytes(array: np.ndarray) -> memoryview:

@@ -229,6 +229,7 @@ class OnBest(SavePolicy):
 
     def __init__(self, monitor: str, mode: str = "auto"):
         self.monitor = Monitor(monitor, mode)
+        self.mode = mode
         self.best = None
         self._warned = False
 
@@ -246,13 +247,14 @@ class OnBest(SavePolicy):
         return due
 
     def get_state(self):
-        return {} if self.best is None else {"best": self.best}
+        return {} if self.best is None else {"best": repr(self.best)}
 
     def set_state(self, state):
-        self.best = state["best"]
+        self.best = float(state["best"])
 
     def __repr__(self):
-        return "OnBest({!r})".format(self.monitor.name)
+        mode = "" if self.mode == "auto" else ", {!r}".format(self.mode)
+        return "OnBest({!r}{})".format(self.monitor.name, mode)
 
 
 class OnSignal(SavePolicy):

@@ -52,7 +52,7 @@ def capture(run) -> Dict[str, Any]:
         "feed": run.feed.capture(at_epoch_end=between),
         "describe": run.feed.describe(),
         "source_state": _source_state(run) if between else run.source_state,
-        "validation_passes": run.validation_passes,
+        "validation_iterators": run.validation_iterators,
         "epoch_over": run.epoch_over,
     }
 
@@ -82,6 +82,6 @@ def check(state: Dict[str, Any], run) -> List[str]:
 
 
 def restore(state: Dict[str, Any], run) -> None:
-    run.validation_passes = state["validation_passes"]
+    run.validation_iterators = state["validation_iterators"]
     run.feed.resume(state["feed"], run.progress.batch, run.epoch_over)
     restore_source(state, run)

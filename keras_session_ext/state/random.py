@@ -32,17 +32,11 @@ def settle(state: Dict[str, Any], run) -> None:
     now = host_random.host_states()
     kept = {}
     for name, then in state["host"].items():
-        if name not in now or host_random.same(then, now[name]) or not run.feed.source_draws(name, now[name]):
-            continue
-        if run.feed.runs_ahead:
+        if name in now and not host_random.same(then, now[name]) and run.feed.drew_ahead(name):
             if name in run.feed.tap.shared:
                 run.report.because(
                     "the {} runs ahead and draws from {}'s global random state, and so does something else; give "
                     "the {} a generator of its own".format(run.feed.source, name, run.feed.source))
             else:
                 kept[name] = now[name]
-        elif run.feed.shuffle == "batch" and run.feed.source == "arrays":
-            run.report.because(
-                "shuffle='batch' draws from {}'s global random state in every batch, and so does something else; "
-                "use shuffle=True".format(name))
     run.family.set_random_state(dict(state, host=dict(state["host"], **kept)))

@@ -28,7 +28,7 @@ class Run:
         self.peers = peers
         self.feed: Any = None
         self.validation: Any = None
-        self.validation_passes = 0
+        self.validation_iterators = 0
         self.baseline: Dict[str, Any] = {}
         self.source_baseline: Dict[str, Any] = {}
         self.source_state: Any = None

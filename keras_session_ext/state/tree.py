@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, List, Tuple
 import numpy as np
 import xxhash
 
-_NUMERIC = "biufcV"
+from keras_session_ext.checkpoint.header import DTYPES
 
 
 class NotPlain(TypeError):
@@ -37,12 +37,13 @@ def encode(value: Any, put: Callable[[np.ndarray, str], int], path: str = "") ->
     if value is None or kind in (bool, str):
         return value
     if kind is int:
-        return value if abs(value) < 2**53 else {"$int": str(value)}
+        return value if abs(value) < 2**53 else {"$int": hex(value)}
     if kind is float:
         return value if value - value == 0 else {"$float": repr(value)}
-    if isinstance(value, np.generic) and value.dtype.kind in _NUMERIC:
+    if isinstance(value, np.generic) and value.dtype.name in DTYPES:
         return {"$scalar": put(np.asarray(value), path)}
-    if isinstance(value, np.ndarray) and value.dtype.kind in _NUMERIC and not value.dtype.names:
+    if isinstance(value, np.ndarray) and value.dtype.name in DTYPES and (
+            not isinstance(value, np.ma.MaskedArray)):
         return {"$array": put(value, path)}
     if kind is bytes:
         return {"$bytes": value.hex()}
@@ -103,7 +104,7 @@ def _generator(content, get):
 
 
 _DECODERS: Dict[str, Callable] = {
-    "$int": lambda content, get: int(content),
+    "$int": lambda content, get: int(content, 16),
     "$float": lambda content, get: float(content),
     "$scalar": lambda content, get: get(content)[()],
     "$array": lambda content, get: get(content),

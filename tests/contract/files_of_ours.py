@@ -15,8 +15,9 @@ EMPTY_VIEW = layout.KerasView((), (), ())
 def fields(**changes):
     made = {
         "id": "one", "parent": None, "run": "0123456789abcdef", "branch_of": None, "generation": 1, "created": 1.5e9,
-        "progress": {"stage": 0, "epoch": 1, "batch": 2, "step": 12, "elapsed_seconds": 3.5}, "reason": "EverySteps(12)",
-        "metrics": {"loss": 0.25}, "finished": False, "reasons": [], "session": {}, "package": "test",
+        "progress": {"stage": 0, "epoch": 1, "batch": 2, "step": 12, "elapsed_seconds": 3.5},
+        "reason": "EverySteps(12)", "metrics": {"loss": 0.25}, "finished": False, "reasons": [],
+        "session": {}, "package": "test",
     }
     return dict(made, **changes)
 

@@ -66,7 +66,7 @@ def test_every_start_claims_the_next_generation(path):
         directory = RunDirectory(path)
         directory.acquire()
         assert directory.generation == expected
-        assert [name for name in os.listdir(directory.checkpoints)] == ["g{:06d}.claim".format(expected)]
+        assert os.listdir(directory.checkpoints) == ["g{:06d}.claim".format(expected)]
         directory.release()
 
 
@@ -176,7 +176,7 @@ def test_an_older_generation_cannot_publish(path):
 
 def test_a_newer_checkpoint_alone_is_a_fence(owned):
     write(owned.checkpoints + "/g000005-s0000000001-00000000.h5")
-    with pytest.raises(DirectoryBusy, match="g000005-s0000000001-00000000.h5 is newer"):
+    with pytest.raises(DirectoryBusy, match=r"g000005-s0000000001-00000000\.h5 is newer"):
         save(owned, 1)
 
 
@@ -323,7 +323,8 @@ def test_leftovers_go_and_foreign_files_stay(path):
     os.makedirs(folder + "/.tmp-0123abcd-g000001-s0000000001-aaaaaaaa.h5.d")
     ours = [".tmp-0123abcd-g000001-s0000000001-aaaaaaaa.h5", ".del-0123abcd-g000001-s0000000001-bbbbbbbb.h5",
             "g000001.claim", "g000002.claim"]
-    foreign = ["model.h5", "notes.txt", ".tmp-x", ".tmp-0123abcd-model.h5", ".del-0123abcd", "g1.claim", "g000001.claims",
+    foreign = ["model.h5", "notes.txt", ".tmp-x", ".tmp-0123abcd-model.h5", ".del-0123abcd", "g1.claim",
+               "g000001.claims",
                "tmp-0123abcd-g000001-s0000000001-aaaaaaaa.h5", ".tmp-0123ABCD-g000001-s0000000001-aaaaaaaa.h5",
                ".tmp-0123abcd-g000001-s0000000001-aaaaaaaa.h5.bak", "g000001-s0000000001-aaaaaaaa.h5.bak",
                "g000001-s0000000001-AAAAAAAA.h5", "g000001-s1-aaaaaaaa.h5", ".nfs0001", ".tmp-0123abcd-\n.h5"]
@@ -492,7 +493,9 @@ def test_retention_touches_only_checkpoints_of_this_directory(owned, tmp_path):
     (info,) = list_checkpoints(owned.path)
     elsewhere = write(tmp_path / "g000001-s0000000001-aaaaaaaa.h5")
     mine = write(os.path.join(owned.checkpoints, "mine.h5"))
-    nested = os.path.join(owned.checkpoints, "..", os.path.basename(write(owned.path + "/g000001-s0000000001-bbbbbbbb.h5")))
+    name = "g000001-s0000000001-bbbbbbbb.h5"
+    write(os.path.join(owned.path, name))
+    nested = os.path.join(owned.checkpoints, "..", name)
     victims = [info._replace(path=one) for one in (elsewhere, mine, nested, owned.path + "/LOCK", "/", "")]
     assert owned.retain(Plan([], victims, {})) == []
     assert all(os.path.exists(one) for one in (final, elsewhere, mine, nested, owned.path + "/LOCK"))

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -57,7 +58,7 @@ def refused(tmp_path):
     """Asserts that a file of these bytes is refused, by the listing's reader or by the whole one."""
     path = str(tmp_path / "spoiled.h5")
 
-    def check(data, pattern=""):
+    def check(data, pattern=None):
         with open(path, "wb") as handle:
             handle.write(data)
         with pytest.raises(CheckpointCorrupt, match=pattern) as caught:
@@ -242,8 +243,10 @@ def test_the_checksums_are_what_the_document_says(small):
 
 
 def test_the_info_says_what_was_written(tmp_path):
-    path = write(tmp_path / "a.h5", reasons=["why"], finished=True, parent="p", branch_of="b", metrics=header.plain_metrics(
-        {"loss": np.float32(0.5), "bad": float("nan"), "up": float("inf"), "text": "x", "array": np.zeros(3)}))
+    metrics = header.plain_metrics(
+        {"loss": np.float32(0.5), "bad": float("nan"), "up": float("inf"), "text": "x", "array": np.zeros(3)})
+    path = write(
+        tmp_path / "a.h5", reasons=["why"], finished=True, parent="p", branch_of="b", metrics=metrics)
     info = verify_checkpoint(path)
     assert (info.id, info.parent, info.branch_of, info.run) == ("one", "p", "b", "0123456789abcdef")
     assert info.progress == (0, 1, 2, 12, 3.5) and info.generation == 1 and info.reason == "EverySteps(12)"
@@ -555,7 +558,8 @@ def test_a_row_with_a_wrong_value(small, refused, key, value):
 
 
 @pytest.mark.parametrize("shape", [
-    [-2], [2.0], ["2"], [True, 2], [None], [[2]], [2, 10**20], [2**62, 2], [2**64], [-1, -2], [1] * 100 + [2], [2, 1, 0]])
+    [-2], [2.0], ["2"], [True, 2], [None], [[2]], [2, 10**20], [2**62, 2], [2**64], [-1, -2], [1] * 100 + [2],
+    [2, 1, 0]])
 def test_a_row_with_a_wrong_shape(small, refused, shape):
     refused(with_fields(small, change_row(shape=shape)))
 
@@ -569,7 +573,8 @@ def test_a_row_with_a_wrong_shape(small, refused, shape):
     {"shape": [0, 2**70], "nbytes": 0}, {"shape": [0] * 100, "nbytes": 0}, {"shape": [0, -1], "nbytes": 0},
     {"shape": [2**40, 0, 2**40], "nbytes": 0}, {"nbytes": 7}, {"nbytes": 9}, {"nbytes": 4}, {"shape": [1]},
     {"shape": [3]}, {"dtype": "float64"}, {"dtype": "int32", "shape": []}, {"offset": 0}, {"offset": 105},
-    {"offset": 4095}, {"offset": 10**6}, {"shape": [10**11], "nbytes": 4 * 10**11}, {"shape": [10**6], "nbytes": 4 * 10**6},
+    {"offset": 4095}, {"offset": 10**6}, {"shape": [10**11], "nbytes": 4 * 10**11},
+    {"shape": [10**6], "nbytes": 4 * 10**6},
     {"checksum": "0" * 32}, {"checksum": ""},
 ], ids=repr)
 def test_a_row_that_does_not_fit(small, refused, changes):
@@ -646,10 +651,11 @@ def test_a_progress_of_the_wrong_type(small, refused, key, value):
 @pytest.mark.parametrize("old, new", [
     (b'"generation": 1', b'"generation": 1e999'), (b'"step": 12', b'"step": 1e999'), (b'"step": 12', b'"step": -1e999'),
     (b'"created": 1500000000.0', b'"created": ' + b"9" * 2900),  # a whole number that no float can hold
-    (b'"elapsed_seconds": 3.5', b'"elapsed_seconds": NaN'),
+    (b'"elapsed_seconds": 3.5', b'"elapsed_seconds": NaN'), (b'"elapsed_seconds": 3.5', b'"elapsed_seconds": 1e999'),
     (b'"loss": 0.25', b'"loss": NaN'), (b'"loss": 0.25', b'"loss": Infinity'), (b'"loss": 0.25', b'"loss": -Infinity'),
     (b'"id": "one"', b'"id": "one", "id": "one"'), (b'"epoch": 1', b'"epoch": 1, "epoch": 2'),
-    (b'"nbytes": 8', b'"nbytes": 8, "nbytes": 8'), (b'"offset": ', b'"offset": 1e999, "x": '), (b'"finished"', b"finished"),
+    (b'"nbytes": 8', b'"nbytes": 8, "nbytes": 8'), (b'"offset": ', b'"offset": 1e999, "x": '),
+    (b'"finished"', b"finished"),
     (b'"nbytes": 8', b'"nbytes": 1e999'), (b'"size_bytes": ', b'"size_bytes": 1e999, "x": '),
 ], ids=repr)
 def test_numbers_and_keys_that_json_can_say_but_we_never_do(small, refused, old, new):
@@ -683,7 +689,8 @@ def test_random_edits_of_the_header_never_raise_anything_else(small, tmp_path):
 
     def places(value, at=()):
         yield at
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        for key, item in inside:
             yield from places(item, at + (key,))
 
     every = [at for at in places(original) if at]
@@ -737,3 +744,67 @@ def test_fields_and_tensors_are_left_as_they_were(tmp_path):
     given, tensors = fields(), small_tensors()
     Encoder().write(str(tmp_path / "a.h5"), given, tensors, files_of_ours.EMPTY_VIEW)
     assert given == fields() and [t.array.tolist() for t in tensors] == [[1.5, -2.5], 7]
+
+
+# -- plain Keras's part never fails a save
+
+
+@pytest.mark.parametrize("layers", [
+    (("dense", (("w", 0), ("w", 1))),),  # two weights of one name
+    (("dense", (("w", 0),)), ("dense", (("w", 1),))),  # two layers of one name
+    (("a", (("b", 0),)), ("a/b", (("w", 1),))),  # a layer below another's weight
+    (("a\0b", (("w", 0),)),), (("a", (("w\0", 0),)),), (("", (("w", 0),)),), (("a", (("", 0),)),),
+    ((".", ((".", 0),)),), (("/", (("/", 0),)),), (("a", (("/b", 0), ("/b", 1))),),
+], ids=repr)
+def test_names_that_hdf5_cannot_take_do_not_fail_the_save(tmp_path, layers):
+    path = write(tmp_path / "a.h5", None, layout.KerasView((), (), layers))
+    assert verify_checkpoint(path).progress.step == 12
+    with h5py.File(path, "r") as file:
+        assert file["session/variables/t00000"][()].tolist() == [1.5, -2.5]
+
+
+# -- docs/format.md
+
+
+@pytest.fixture(scope="module")
+def document():
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "docs", "format.md")
+    with open(path, encoding="utf-8") as handle:
+        return handle.read()
+
+
+def test_the_dump_in_the_document_is_a_valid_file(document):
+    data = bytearray(11136)
+    for block in re.findall("```hexdump\n(.*?)```", document, re.DOTALL):
+        for line in block.splitlines():
+            if line != "*":
+                stored = bytes.fromhex(line[8:58])
+                data[int(line[:8], 16) : int(line[:8], 16) + len(stored)] = stored
+    block, length, expected = header.parse_line(bytes(data[:105]))
+    made = header.unpack(bytes(data[105:block]), length, expected)
+    assert made["size_bytes"] == len(data) and made["hdf5"] in document
+    first, second = header.rows(made, block, len(data))
+    for row, value in ((first, [1.5, -2.5]), (second, 7)):
+        stored = bytes(data[row.offset : row.offset + row.nbytes])
+        assert xxhash.xxh3_128_hexdigest(stored) == row.checksum and row.checksum in document
+        assert np.frombuffer(stored, row.dtype).reshape(row.shape).tolist() == value
+    for offset, nbytes in header.gaps([first, second], block, len(data)):
+        assert "{:,} to {:,}".format(offset, offset + nbytes) in document
+
+
+def test_the_program_in_the_document_writes_such_a_file(document, tmp_path):
+    (program,) = re.findall("```python\n(.*?)```", document, re.DOTALL)
+    environment = dict(os.environ, PYTHONPATH=os.path.dirname(os.path.dirname(keras_session_ext.__file__)))
+    subprocess.run([sys.executable, "-c", program], cwd=str(tmp_path), env=environment, check=True, timeout=60)
+    made, tensors = independent_reader.read(str(tmp_path / "example.h5"))
+    found = [(name, array.tolist()) for name, array in tensors]
+    assert found == [("variables/model/0", [1.5, -2.5]), ("random/seed", 7)]
+    restored = tree.decode(made["session"], [array for _, array in tensors].__getitem__)
+    assert restored["random"] == {"seed": 7, "limit": float("inf")}
+    with h5py.File(str(tmp_path / "example.h5"), "r") as file:
+        assert file["model_weights/dense/bias"][()].tolist() == [1.5, -2.5]
+
+
+def test_the_document_names_every_dtype_and_every_tag(document):
+    for name in list(header.DTYPES) + list(tree._DECODERS):
+        assert "`{}`".format(name) in document or '"{}"'.format(name) in document, name

@@ -369,7 +369,8 @@ def test_a_callable_object_is_named_by_its_class():
     (lambda: EverySteps(1) | EveryEpochs, "save"), (lambda: as_policy(EveryEpochs), "save"),
     (lambda: as_policy("EveryEpochs"), "save"), (lambda: EverySteps(1) | KeepLast(1), "save"),
     (lambda: KeepLast(0), "n"), (lambda: KeepLast(1.5), "n"), (lambda: KeepLast(True), "n"),
-    (lambda: KeepBest(0, "loss"), "n"), (lambda: KeepBest(1, ""), "monitor"), (lambda: KeepBest(1, "loss", "up"), "mode"),
+    (lambda: KeepBest(0, "loss"), "n"), (lambda: KeepBest(1, ""), "monitor"),
+    (lambda: KeepBest(1, "loss", "up"), "mode"),
     (lambda: KeepEvery(steps=0), "steps"), (lambda: KeepEvery(epochs=1.5), "epochs"),
     (lambda: KeepEvery(seconds=-1.0), "seconds"), (lambda: KeepEvery(seconds="1"), "seconds"),
     (lambda: KeepLast(1) | 3, "keep"), (lambda: KeepLast(1) | EverySteps(1), "keep"),
@@ -421,7 +422,8 @@ def test_a_plan_of_nothing(policy):
     assert tuple(policy.plan([])) == ([], [], {})
 
 
-@pytest.mark.parametrize("n, expected", [(1, [50]), (2, [50, 40]), (5, [50, 40, 30, 20, 10]), (99, [50, 40, 30, 20, 10])])
+@pytest.mark.parametrize("n, expected", [
+    (1, [50]), (2, [50, 40]), (5, [50, 40, 30, 20, 10]), (99, [50, 40, 30, 20, 10])])
 @pytest.mark.parametrize("turned", [False, True])
 def test_keep_last(n, expected, turned):
     infos = [info(step) for step in (10, 20, 30, 40, 50)]
@@ -464,7 +466,8 @@ def test_keep_best_of_a_metric_that_grows():
 
 
 @pytest.mark.parametrize("policy, expected", [
-    (KeepEvery(steps=10), [27, 20, 10, 1]), (KeepEvery(steps=100), [27, 1]), (KeepEvery(steps=1), [27, 24, 20, 15, 10, 4, 1]),
+    (KeepEvery(steps=10), [27, 20, 10, 1]), (KeepEvery(steps=100), [27, 1]),
+    (KeepEvery(steps=1), [27, 24, 20, 15, 10, 4, 1]),
     (KeepEvery(epochs=2), [27, 20, 10, 1]), (KeepEvery(epochs=1), [27, 24, 20, 15, 10, 4, 1]),
     (KeepEvery(seconds=30), [27, 20, 10, 1]), (KeepEvery(seconds=0.5), [27, 24, 20, 15, 10, 4, 1]),
 ], ids=repr)

@@ -231,7 +231,8 @@ class Text(str):
     (1j, "complex"), (bytearray(b"x"), "bytearray"), (datetime.datetime(2020, 1, 1), "datetime"), (Color.RED, "Color"),
     (Point(1, 2), "Point"), (Text("x"), "Text"), (np.array(["a"]), "ndarray"), (np.array([object()]), "ndarray"),
     (np.array(["2020"], "M8[D]"), "ndarray"), (np.zeros(2, [("a", int)]), "ndarray"), (np.str_("x"), "str_"),
-    (np.datetime64("2020"), "datetime64"), (np.random.PCG64(1), "PCG64"), (json, "module"), ((i for i in ()), "generator"),
+    (np.datetime64("2020"), "datetime64"), (np.random.PCG64(1), "PCG64"), (json, "module"),
+    ((i for i in ()), "generator"),
     (random.SystemRandom(), "SystemRandom"), (memoryview(b"x"), "memoryview"), (NotImplemented, "NotImplementedType"),
 ], ids=lambda value: value if isinstance(value, str) else None)
 def test_what_is_not_plain_is_refused_with_its_path_and_type(value, name):
@@ -255,7 +256,8 @@ def test_not_plain_is_a_type_error():
 UNSTORABLE = [np.zeros(3, "V8"), np.zeros(2, np.dtype("V3"))]
 UNSTORABLE += [np.zeros(3, np.longdouble), np.longdouble(1)] if np.dtype(np.longdouble).name not in DTYPES else []
 UNSTORABLE += [np.zeros(3, getattr(ml_dtypes, name)) for name in (
-    "float8_e3m4", "float8_e8m0fnu", "float4_e2m1fn", "int2", "uint2") if name not in DTYPES and hasattr(ml_dtypes, name)]
+    "float8_e3m4", "float8_e8m0fnu", "float4_e2m1fn", "int2", "uint2")
+    if name not in DTYPES and hasattr(ml_dtypes, name)]
 
 
 @pytest.mark.parametrize("array", UNSTORABLE, ids=lambda array: array.dtype.name)
