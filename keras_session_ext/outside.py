@@ -11,7 +11,7 @@ from keras_session_ext.checkpoint.writer import Encoder
 from keras_session_ext.errors import ConfigError, StateMismatch, UnsupportedBackend
 from keras_session_ext.lineage import read
 from keras_session_ext.progress import Progress, ResumeReport
-from keras_session_ext.session import decode, take_snapshot
+from keras_session_ext.snapshot import decode, take_snapshot
 
 _KINDS = (state.variables, state.optimizer, state.random)
 

@@ -1,7 +1,8 @@
 """The session of a run: where when, what, where and keep meet.
 
 `callbacks.py` calls the methods here from Keras's hooks. One save goes
-`poll -> save -> _commit -> Encoder.write -> RunDirectory.publish`.
+`poll -> _commit -> _write -> Encoder.write -> RunDirectory.publish`; what a
+start of the script restores is in resume.py.
 """
 
 import atexit
@@ -9,84 +10,32 @@ import logging
 import os
 import time
 import weakref
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Optional
 
-from keras_session_ext import __version__, state
-from keras_session_ext.checkpoint import header, layout
+from keras_session_ext import state
+from keras_session_ext.checkpoint import header
 from keras_session_ext.checkpoint.directory import RunDirectory
-from keras_session_ext.checkpoint.writer import BackgroundWriter, Encoder, Tensor, temporary_name
+from keras_session_ext.checkpoint.writer import BackgroundWriter, Encoder, temporary_name
 from keras_session_ext.errors import (
     CheckpointNotFound,
     ConfigError,
     DirectoryBusy,
     SessionError,
-    StateMismatch,
     UnsupportedBackend,
 )
-from keras_session_ext.lineage import Candidate, Lineage
+from keras_session_ext.lineage import Lineage
 from keras_session_ext.policies.keep import as_keep_policy
 from keras_session_ext.policies.save import AnyPolicy, EveryEpochs, EverySteps, OnBest, OnSignal, as_policy
-from keras_session_ext.progress import CheckpointInfo, Progress, ResumeReport
+from keras_session_ext.progress import CheckpointInfo, Progress
+from keras_session_ext.resume import Resume, restore_weights
 from keras_session_ext.signals import ENDING, SignalWatch
-from keras_session_ext.state import tree
+from keras_session_ext.snapshot import Snapshot, take_snapshot
 
 logger = logging.getLogger("keras_session_ext")
 
 #: how long the end of training waits for a save in flight, and the exit of the process
 DRAIN_SECONDS = 600.0
 EXIT_SECONDS = 60.0
-
-
-class Snapshot(NamedTuple):
-    """The session at one step, in memory, immutable.
-
-    Attributes:
-        fields: the header's, as JSON.
-        tensors: every array.
-        view: what plain Keras is to find in the file.
-    """
-
-    fields: Dict[str, Any]
-    tensors: List[Tensor]
-    view: layout.KerasView
-
-
-def take_snapshot(run: state.Run, kinds, fields: Dict[str, Any]) -> Snapshot:
-    """Captures the state kinds of a run."""
-    tensors: List[Tensor] = []
-    session: Dict[str, Any] = {}
-    for kind in kinds:
-        def put(array, path, name=kind.NAME):
-            tensors.append(Tensor("{}/{}".format(name, path), name, array))
-            return len(tensors) - 1
-
-        session[kind.NAME] = tree.encode(kind.capture(run), put)
-    attributes, layers, lacks = run.family.keras_view(run.model)
-    numbers = {id(leaf.variable): number for number, leaf in enumerate(run.family.model_variables(run.model))}
-    view = _keras_view(attributes, layers, numbers, tensors, lacks)
-    fields = dict(fields, session=session, keras_view={"lacks": lacks}, versions=run.family.describe(),
-                  package=__version__)
-    return Snapshot(fields, tensors, view)
-
-
-def _keras_view(attributes, layers, numbers, tensors, lacks) -> layout.KerasView:
-    """The view with weights as numbers of tensors; the small floats get a float32 copy."""
-    named = []
-    for layer, weights in layers:
-        entries = []
-        for name, variable in weights:
-            number = numbers.get(id(variable))
-            if number is None:
-                lacks.append("{}: not among the model's variables".format(name))
-                continue
-            array = tensors[number].array
-            if array.dtype.name.startswith(("bfloat16", "float8")):
-                tensors.append(Tensor("keras/" + name, "keras", array.astype("float32")))
-                number = len(tensors) - 1
-            entries.append((name, number))
-        named.append((layer, tuple(entries)))
-    group = tuple((name, value) for name, value in sorted(attributes.items()) if name != "model_config")
-    return layout.KerasView(tuple(sorted(attributes.items())), group, tuple(named))
 
 
 class Session:
@@ -119,10 +68,8 @@ class Session:
         self.stage = -1
         self.saved: List[CheckpointInfo] = []
         self._fitting = False
-        self._lineage: Optional[Lineage] = None
-        self._candidate: Optional[Candidate] = None
-        self._states: Any = None  # a snapshot that is being restored in the middle of an epoch
-        self._random: Any = None  # the random state that comes back once the data is in place
+        self._lineage: Any = None
+        self._resume: Any = None
         self._epochs = 0
         self._epoch_begin_step = 0
         self._base_seconds = 0.0
@@ -161,19 +108,17 @@ class Session:
         else:
             self._lineage = None  # the fit before this one ended by an exception: begin as a new process would
         self._fitting = True
-        self._states = self._random = self._validation_snapshot = None
+        self._validation_snapshot = None
+        self._writer.drain(DRAIN_SECONDS)  # a fit that ended by an exception may have left a save in flight
         if self.restore_setting == "must" and not os.path.isdir(self.directory.path):
             raise CheckpointNotFound("restore='must', but there is no directory {}. Use restore='auto' for a fresh "
                                      "start.".format(self.directory.path))
         self.directory.acquire()
         if self._lineage is None:
             self._lineage = Lineage(self.directory, self.restore_setting)
-        self._candidate = self._lineage.candidate(self.stage)
-        self.run.report = ResumeReport()
-        if self._candidate is not None:
-            self.run.report = ResumeReport(self._candidate.info.id, self._candidate.info.progress)
-            state.callbacks.before_train_begin(self._decode(self._candidate)["callbacks"], self.run)
-        self.run.report.rejected = list(self._lineage.rejected)
+        self._resume = Resume(self._lineage.candidate(self.stage), self.run, self._tell)
+        self._resume.report.rejected = list(self._lineage.rejected)
+        self._resume.before_train_begin()
 
     def train_began(self, params: Dict[str, Any]) -> None:
         """After every peer's `on_train_begin`: restores."""
@@ -185,6 +130,7 @@ class Session:
                 "and restore_session there.".format(type(run.model).__name__))
         run.feed = self.family.feed(frame, str(self.stage))
         run.feed.on_epoch_start = self._epoch_starts
+        run.feed.on_replayed = self._resume.replayed
         run.feed.on_stand_in = self._stand_in
         run.validation, run.validation_iterators = None, 0
         self._epochs = int(params.get("epochs") or 0)
@@ -194,26 +140,28 @@ class Session:
         before = run.progress
         run.progress, run.epoch_over = Progress(stage=self.stage, step=before.step), False
         self._base_seconds = before.elapsed_seconds
-        if self._candidate is not None:
-            self._restore(self._candidate)
+        if run.report.checkpoint is not None:
+            self._resume.restore(self._script, self._epochs)
+            self.policy.set_state(self._resume.policies)
+            self._base_seconds = run.progress.elapsed_seconds
+            self._last_id = run.report.checkpoint
         self._epoch_begin_step = run.progress.step - run.progress.batch
         self._started = time.monotonic()
         self.policy.begin(run.progress)
         self._signals.install()
-        if self.verbose and (self._candidate is not None or run.report.rejected):
-            self.family.print_message(str(run.report))
-        self._candidate = None
+        if run.report.checkpoint is not None or run.report.rejected:
+            self._tell(str(run.report))
 
     def epoch_begin(self, epoch: int) -> None:
         self.family.clear_initial_epoch(self.run.model)
         self._lineage.trained()
-        if not self._states:
+        if not self._resume.within_epoch:
             self._move(epoch, 0)
 
     def train_batch_begin(self, batch: int) -> None:
-        if self._states is not None and self.run.epoch_over:
+        if self._resume.within_epoch and self.run.epoch_over:
             return  # the stand-in step
-        self._settle()
+        self._resume.settle()
         self._move(self.run.progress.epoch, batch)
         if batch:
             self.poll({})
@@ -221,14 +169,14 @@ class Session:
     def test_begin(self) -> None:
         """Validation inside fit, or an evaluation of its own."""
         if not self._fitting:
-            self._restore_for_inference()
+            self.predict_begin()
             return
         run = self.run
         if self.family.fit_frame(run.model) is None:
             return  # a callback evaluates
-        if self._states is not None:
-            self._apply(("variables", "optimizer", "callbacks"))
-        self._settle()
+        if self._resume.within_epoch:
+            self._resume.apply()
+        self._resume.settle()
         self._follow_validation()
         stopped = bool(run.model.stop_training)
         run.epoch_over = True
@@ -242,13 +190,18 @@ class Session:
             self._answer_signals()
 
     def predict_begin(self) -> None:
-        if not self._fitting:
-            self._restore_for_inference()
+        """`evaluate` and `predict` on their own: only a checkpoint that was asked for is restored."""
+        if self._fitting or self._inference_done or self.stage >= 0 or self.restore_setting in ("auto", "never"):
+            return
+        self._inference_done = True
+        candidate = Lineage(self.directory, self.restore_setting).candidate_of_any_stage()
+        restore_weights(candidate, self.run)
+        self._tell("Session: weights of {} at {}".format(candidate.info.id, candidate.info.progress))
 
     def epoch_end(self, epoch: int, logs: Dict[str, Any]) -> None:
         """After every peer's `on_epoch_end`."""
         run = self.run
-        self._settle()  # the epoch may have had no batch left, and no validation
+        self._resume.settle()  # the epoch may have had no batch left, and no validation
         if run.validation is not None:
             run.validation_iterators = run.validation.iterators
         step = self._epoch_begin_step + run.feed.batches_done(bool(run.model.stop_training))
@@ -301,8 +254,8 @@ class Session:
         number = self._signals.received()
         if number in ENDING:
             durable = self._writer.drain(EXIT_SECONDS)
-            self.family.print_message("Session: {} {}; the process ends now".format(
-                "saved at", self._now()) if durable else "Session: the save was not durable in time")
+            self._tell("Session: saved at {}; the process ends now".format(self._now()) if durable
+                       else "Session: the save was not durable in time")
             self._signals.deliver(number)
 
     def _snapshot(self, logs: Dict[str, Any], finished: bool, reason: str) -> Snapshot:
@@ -366,95 +319,20 @@ class Session:
         logger.warning("Saving the session to %s failed: %s: %s. Earlier checkpoints are untouched; training goes on "
                        "and the next save is tried as planned.", self.directory.path, type(failure).__name__, failure)
 
-    # -- restoring
-
-    def _decode(self, candidate: Candidate) -> Dict[str, Any]:
-        return decode(candidate)
-
-    def _restore(self, candidate: Candidate) -> None:
-        run, fields = self.run, candidate.fields
-        states = self._decode(candidate)
-        run.progress, run.epoch_over = candidate.info.progress, bool(states["data"]["epoch_over"])
-        self.family.build(run.model, run.feed)
-        changes = compare_scripts(fields["script"], self._script)
-        changes += state.callbacks.changes(states["callbacks"], run)
-        problems = [problem for kind in state.KINDS for problem in kind.check(states[kind.NAME], run)]
-        if problems:
-            raise StateMismatch(
-                "The checkpoint {} does not fit this script:".format(candidate.info.path), problems,
-                "\n".join(["Changed since then:"] + ["  - " + change for change in changes]
-                          if changes else []) + "\nUndo the change, or start in a new directory (or with restore="
-                "'never').")
-        for kind in state.KINDS:
-            kind.restore(states[kind.NAME], run)
-        self.policy.set_state(fields["policies"])
-        self._base_seconds = candidate.info.progress.elapsed_seconds
-        self._last_id = candidate.info.id
-        report = run.report
-        report.changes = changes
-        report.kinds = {kind.NAME: "restored" for kind in state.KINDS}
-        for reason in fields["reasons"]:
-            report.because(reason)
-        missing = state.callbacks.missing(states["callbacks"])
-        if missing:
-            report.kinds["callbacks"] = "restored, but not captured: " + ", ".join(missing)
-            for name in missing:
-                if "(generator)" in name or "iterator" in name or "(count)" in name:
-                    report.because("{} cannot be captured; keep a number instead of an iterator".format(name))
-        self._set_start(candidate, states)
-
-    def _set_start(self, candidate: Candidate, states: Dict[str, Any]) -> None:
-        run, progress = self.run, candidate.info.progress
-        if candidate.info.finished and (candidate.fields["stopped"] or progress.epoch >= self._epochs):
-            self.family.set_initial_epoch(run.model, max(self._epochs, progress.epoch))
-            run.report.kinds["data"] = "finished: nothing is left to train"
-            return
-        self.family.set_initial_epoch(run.model, progress.epoch)
-        if run.mid_epoch:
-            self._states = dict(states, logs=candidate.fields["epoch_logs"], stopped=candidate.fields["stopped"])
-            self._random = states["random"]
-        if run.feed.replays:
-            run.report.kinds["data"] = "replayed: {} batches are drawn again and dropped".format(run.feed.replays)
-
-    def _apply(self, names: Tuple[str, ...]) -> None:
-        for kind in state.KINDS:
-            if kind.NAME in names:
-                kind.restore(self._states[kind.NAME], self.run)
-
     def _epoch_starts(self) -> None:
         """Keras asks for the epoch's batches; every `on_epoch_begin` is over."""
-        if self._states is not None:
-            self._apply(("variables", "optimizer", "callbacks"))
-            state.data.restore_source(self._states["data"], self.run)
-        elif self.run.feed.resuming:
-            self._random = self.family.random_state()  # peers may have drawn in `on_epoch_begin`
+        self._resume.epoch_starts()
         state.data.epoch_start(self.run)
 
-    def _settle(self) -> None:
-        """The first thing after the replayed batches: the random state comes back."""
-        if self._random is None:
-            return
-        run, states, random = self.run, self._states, self._random
-        self._states = self._random = None
-        told = len(run.report.reasons)
-        state.random.settle(random, run)
-        if run.feed.verified is False:
-            run.report.because(
-                "the {} did not repeat its batches; make it depend on nothing but seeds that the script "
-                "sets".format(run.feed.source))
-        if run.epoch_over:
-            run.model.stop_training = states["stopped"]
-        if self.verbose and len(run.report.reasons) > told:
-            self._tell_late(run.report)
-
-    def _tell_late(self, report: ResumeReport) -> None:
-        self.family.print_message("Session: exact: no, because " + "; ".join(report.reasons))
-
     def _stand_in(self, active: bool) -> None:
-        self.family.stand_in(self.run.model, active, self._states["logs"] if self._states else {})
+        self.family.stand_in(self.run.model, active, self._resume.stand_in_logs() if active else {})
         self.silence(active)
 
     silence = staticmethod(lambda active: None)  # set by the callback, which knows the list
+
+    def _tell(self, text: str) -> None:
+        if self.verbose:
+            self.family.print_message(text)
 
     def _follow_validation(self) -> None:
         run = self.run
@@ -462,21 +340,6 @@ class Session:
             run.validation = self.family.validation_feed(run.model)
             if run.validation is not None and run.validation_iterators:
                 run.validation.advance_validation(run.validation_iterators)
-
-    def _restore_for_inference(self) -> None:
-        """`evaluate` and `predict` on their own: only a checkpoint that was asked for is restored."""
-        if self._inference_done or self.stage >= 0 or self.restore_setting in ("auto", "never"):
-            return
-        self._inference_done = True
-        candidate = Lineage(self.directory, self.restore_setting).candidate_of_any_stage()
-        states = self._decode(candidate)
-        problems = state.variables.check(states["variables"], self.run)
-        if problems:
-            raise StateMismatch("The checkpoint {} is of another model:".format(candidate.info.path), problems)
-        state.variables.restore(states["variables"], self.run)
-        if self.verbose:
-            self.family.print_message("Session: weights of {} at {}".format(
-                candidate.info.id, candidate.info.progress))
 
     # -- the script
 
@@ -495,18 +358,6 @@ class Session:
                          and value == value})
         return {name: value if isinstance(value, (bool, int, str, type(None))) else repr(value)
                 for name, value in made.items()}
-
-
-def decode(candidate: Candidate) -> Dict[str, Any]:
-    """The state kinds of a checkpoint as plain values."""
-    arrays = list(candidate.tensors.values())
-    return {name: tree.decode(value, arrays.__getitem__) for name, value in candidate.fields["session"].items()}
-
-
-def compare_scripts(then: Dict[str, Any], now: Dict[str, Any]) -> List[str]:
-    """Every setting that differs, one line each."""
-    return ["{}: {} at the checkpoint, {} now".format(name, then.get(name, "nothing"), now.get(name, "nothing"))
-            for name in sorted(set(then) | set(now)) if then.get(name) != now.get(name)]
 
 
 def _drain_at_exit(reference) -> None:

@@ -101,6 +101,28 @@ def killed_like(engine, task, folder, moments, seeded):
     return reference, finish(engine, killed)
 
 
+def telling(infos):
+    """Checkpoints of a finished run whose resumes differ in kind: within a later epoch, at its start, at its end."""
+    later = [info for info in infos if info.progress.epoch >= 1 and not info.finished]
+    kinds = {
+        "between epochs": [info for info in later if not info.progress.batch],
+        "within an epoch": [info for info in later if info.progress.batch],
+        "the latest": later[:1],
+    }
+    return list({found[len(found) // 2].id: found[len(found) // 2] for found in kinds.values() if found}.values())
+
+
+def resume_copies(engine, task, folder):
+    """Resumes a copy of the finished run in `folder`/whole from its telling checkpoints."""
+    whole = os.path.join(folder, "whole")
+    for info in telling(list_checkpoints(whole)):
+        copy = os.path.join(folder, "copy")
+        shutil.copytree(whole, copy)
+        keep_only(copy, info)
+        yield info, finish(engine, dict(task, directory=copy, result=copy + ".json"))
+        shutil.rmtree(copy)
+
+
 def assert_same(reference, resumed):
     for name in ("sha256", "history", "epochs", "peers"):
         assert resumed[name] == reference[name], "{} differs after the resume".format(name)

@@ -39,6 +39,7 @@ class Feed:
         passes: how many passes have begun.
         on_epoch_start: called each time Keras asks for an epoch's batches,
             after every callback's `on_epoch_begin`.
+        on_replayed: called when the dropped batches were drawn, before the next one is.
         on_stand_in: called with True and False around a step that must not train.
         skipped: how many batches the resume dropped.
         verified: whether those were the same as before, where that can be told.
@@ -53,6 +54,7 @@ class Feed:
         self._iterators = 0  # made over a tf.data.Dataset; each may draw a new order
         self._started = False  # whether the current pass has made its own
         self.on_epoch_start: Callable[[], None] = lambda: None
+        self.on_replayed: Callable[[], None] = lambda: None
         self.on_stand_in: Callable[[bool], None] = lambda active: None
         self.tap: Optional[Tap] = None
         self._consumed = 0  # batches of the current pass that were trained on
@@ -357,6 +359,7 @@ class Feed:
         if self.tap is not None and resume.get("chain") is not None:
             self.verified = self.tap.chain(count) == resume["chain"]
         self._iterator._steps_seen = count - batch + per_execution
+        self.on_replayed()
         target = max(batch - per_execution, 0) if resume["epoch_over"] else batch
         while begin < target:
             begin, end, iterator = next(steps)

@@ -1,0 +1,162 @@
+"""Brings a checkpoint back into a `fit` that is about to begin.
+
+Between epochs everything is restored after every callback's `on_train_begin`,
+and Keras is told the epoch to begin with. Within an epoch Keras and the peers
+first begin the epoch as ever; then everything is restored again, the batches
+that were trained on are drawn and dropped (backend/feed.py), and the random
+state comes back at the very hook it was captured in.
+"""
+
+from typing import Any, Callable, Dict, List
+
+from keras_session_ext import state
+from keras_session_ext.errors import StateMismatch
+from keras_session_ext.lineage import Candidate
+from keras_session_ext.progress import ResumeReport
+from keras_session_ext.snapshot import decode
+
+#: kinds that the begin of an epoch disturbs
+_DISTURBED = ("variables", "optimizer", "callbacks")
+
+
+class Resume:
+    """The restoring half of a session, for one fit.
+
+    Args:
+        candidate: the checkpoint, or None for a fresh start.
+        run: the fit.
+        tell: prints a line for the user.
+
+    Attributes:
+        report: the `ResumeReport`.
+        within_epoch: whether the epoch's state has still to come back.
+    """
+
+    def __init__(self, candidate: Any, run: state.Run, tell: Callable[[str], None]):
+        self._candidate = candidate
+        self._run = run
+        self._tell = tell
+        self._states: Dict[str, Any] = {} if candidate is None else decode(candidate)
+        self._random: Any = None  # comes back once the data is in place
+        self.within_epoch = False
+        self.report = ResumeReport()
+        if candidate is not None:
+            self.report = ResumeReport(candidate.info.id, candidate.info.progress)
+        run.report = self.report
+
+    def before_train_begin(self) -> None:
+        """Before any peer's `on_train_begin`."""
+        if self._candidate is not None:
+            state.callbacks.before_train_begin(self._states["callbacks"], self._run)
+
+    def restore(self, script: Dict[str, Any], epochs: int) -> None:
+        """Checks everything, then restores everything.
+
+        Raises:
+            StateMismatch: the checkpoint does not fit; nothing was changed.
+        """
+        run, states, candidate = self._run, self._states, self._candidate
+        run.progress, run.epoch_over = candidate.info.progress, bool(states["data"]["epoch_over"])
+        run.family.build(run.model, run.feed)
+        self.report.changes = _compare(candidate.fields["script"], script)
+        self.report.changes += state.callbacks.changes(states["callbacks"], run)
+        self._check()
+        for kind in state.KINDS:
+            kind.restore(states[kind.NAME], run)
+            self.report.kinds[kind.NAME] = "restored"
+        for reason in candidate.fields["reasons"]:
+            self.report.because(reason)
+        self._tell_missing(state.callbacks.missing(states["callbacks"]))
+        self._set_start(candidate, epochs)
+
+    def _check(self) -> None:
+        problems = [problem for kind in state.KINDS for problem in kind.check(self._states[kind.NAME], self._run)]
+        if problems:
+            changes = ["Changed since then:"] + ["  - " + change for change in self.report.changes]
+            raise StateMismatch(
+                "The checkpoint {} does not fit this script:".format(self._candidate.info.path), problems,
+                "\n".join((changes if len(changes) > 1 else []) + [
+                    "Undo the change, or start in a new directory (or with restore='never')."]))
+
+    def _tell_missing(self, missing: List[str]) -> None:
+        if missing:
+            self.report.kinds["callbacks"] = "restored, but not captured: " + ", ".join(missing)
+        for name in missing:
+            if name.endswith(("(generator)", "iterator)", "(count)")):
+                self.report.because("{} cannot be captured; keep a number instead of an iterator".format(name))
+
+    def _set_start(self, candidate: Candidate, epochs: int) -> None:
+        run, progress = self._run, candidate.info.progress
+        if candidate.info.finished and (candidate.fields["stopped"] or progress.epoch >= epochs):
+            run.family.set_initial_epoch(run.model, max(epochs, progress.epoch))
+            self.report.kinds["data"] = "finished: nothing is left to train"
+            return
+        run.family.set_initial_epoch(run.model, progress.epoch)
+        if run.mid_epoch:
+            self.within_epoch = True
+            self._random = self._states["random"]
+        if run.feed.replays:
+            self.report.kinds["data"] = "replayed: {} batches are drawn again and dropped".format(run.feed.replays)
+
+    @property
+    def policies(self) -> Dict[str, Any]:
+        """The state of the save policies."""
+        return self._candidate.fields["policies"]
+
+    # -- while the first epoch begins
+
+    def epoch_starts(self) -> None:
+        """Keras asks for the epoch's batches; every `on_epoch_begin` is over."""
+        if self.within_epoch:
+            self.apply()
+            state.data.restore_source(self._states["data"], self._run)
+        elif self._run.feed.resuming:
+            self._random = self._run.family.random_state()  # peers may have drawn in `on_epoch_begin`
+
+    def apply(self) -> None:
+        """Restores what the begin of an epoch, or a step that must not train, has disturbed."""
+        for kind in state.KINDS:
+            if kind.NAME in _DISTURBED:
+                kind.restore(self._states[kind.NAME], self._run)
+
+    def replayed(self) -> None:
+        """The dropped batches were drawn: between epochs the random state comes back now."""
+        if not self.within_epoch:
+            self.settle()
+
+    def settle(self) -> None:
+        """The random state comes back; within an epoch at the hook it was captured in."""
+        if self._random is None:
+            self._candidate, self._states = None, {}  # nothing is left to restore: the memory goes
+            return
+        run, random, told = self._run, self._random, len(self.report.reasons)
+        self._random, self.within_epoch = None, False
+        state.random.settle(random, run)
+        if run.feed.verified is False:
+            self.report.because(
+                "the {} did not repeat its batches; make it depend on nothing but seeds that the script "
+                "sets".format(run.feed.source))
+        if run.epoch_over:
+            run.model.stop_training = self._candidate.fields["stopped"]
+        self._candidate, self._states = None, {}
+        if len(self.report.reasons) > told:
+            self._tell("Session: exact: no, because " + "; ".join(self.report.reasons[told:]))
+
+    def stand_in_logs(self) -> Dict[str, Any]:
+        """What the step that must not train returns: the logs of the epoch that is over."""
+        return self._candidate.fields["epoch_logs"]
+
+
+def restore_weights(candidate: Candidate, run: state.Run) -> None:
+    """The variables alone, for `evaluate` and `predict` on their own."""
+    stored = decode(candidate)["variables"]
+    problems = state.variables.check(stored, run)
+    if problems:
+        raise StateMismatch("The checkpoint {} is of another model:".format(candidate.info.path), problems)
+    state.variables.restore(stored, run)
+
+
+def _compare(then: Dict[str, Any], now: Dict[str, Any]) -> List[str]:
+    """Every setting that differs, one line each."""
+    return ["{}: {} at the checkpoint, {} now".format(name, then.get(name, "nothing"), now.get(name, "nothing"))
+            for name in sorted(set(then) | set(now)) if then.get(name) != now.get(name)]

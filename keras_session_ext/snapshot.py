@@ -1,0 +1,67 @@
+"""A snapshot: the session at one step, captured in memory."""
+
+from typing import Any, Dict, List, NamedTuple
+
+from keras_session_ext import __version__, state
+from keras_session_ext.checkpoint import layout
+from keras_session_ext.checkpoint.writer import Tensor
+from keras_session_ext.lineage import Candidate
+from keras_session_ext.state import tree
+
+
+class Snapshot(NamedTuple):
+    """The session at one step, in memory, immutable.
+
+    Attributes:
+        fields: the header's, as JSON.
+        tensors: every array.
+        view: what plain Keras is to find in the file.
+    """
+
+    fields: Dict[str, Any]
+    tensors: List[Tensor]
+    view: layout.KerasView
+
+
+def take_snapshot(run: state.Run, kinds, fields: Dict[str, Any]) -> Snapshot:
+    """Captures the state kinds of a run."""
+    tensors: List[Tensor] = []
+    session: Dict[str, Any] = {}
+    for kind in kinds:
+        def put(array, path, name=kind.NAME):
+            tensors.append(Tensor("{}/{}".format(name, path), name, array))
+            return len(tensors) - 1
+
+        session[kind.NAME] = tree.encode(kind.capture(run), put)
+    attributes, layers, lacks = run.family.keras_view(run.model)
+    numbers = {id(leaf.variable): number for number, leaf in enumerate(run.family.model_variables(run.model))}
+    view = _keras_view(attributes, layers, numbers, tensors, lacks)
+    fields = dict(fields, session=session, keras_view={"lacks": lacks}, versions=run.family.describe(),
+                  package=__version__)
+    return Snapshot(fields, tensors, view)
+
+
+def _keras_view(attributes, layers, numbers, tensors, lacks) -> layout.KerasView:
+    """The view with weights as numbers of tensors; the small floats get a float32 copy."""
+    named = []
+    for layer, weights in layers:
+        entries = []
+        for name, variable in weights:
+            number = numbers.get(id(variable))
+            if number is None:
+                lacks.append("{}: not among the model's variables".format(name))
+                continue
+            array = tensors[number].array
+            if array.dtype.name.startswith(("bfloat16", "float8")):
+                tensors.append(Tensor("keras/" + name, "keras", array.astype("float32")))
+                number = len(tensors) - 1
+            entries.append((name, number))
+        named.append((layer, tuple(entries)))
+    group = tuple((name, value) for name, value in sorted(attributes.items()) if name != "model_config")
+    return layout.KerasView(tuple(sorted(attributes.items())), group, tuple(named))
+
+
+def decode(candidate: Candidate) -> Dict[str, Any]:
+    """The state kinds of a checkpoint as plain values."""
+    arrays = list(candidate.tensors.values())
+    return {name: tree.decode(value, arrays.__getitem__) for name, value in candidate.fields["session"].items()}

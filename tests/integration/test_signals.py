@@ -1,0 +1,108 @@
+"""SIGTERM, SIGINT and SIGUSR1 in a real training."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from harness import environment
+
+import keras_session_ext as kse
+
+pytestmark = pytest.mark.slow
+
+SCRIPT = """
+import os, signal, sys, time, numpy as np, keras, keras_session_ext as kse
+directory, where, names = sys.argv[1:4]
+class Slow(keras.callbacks.Callback):
+    def on_train_batch_begin(self, batch, logs=None):
+        if where == "train" and batch == 3:
+            print("ready", flush=True)
+        time.sleep(0.05 if where == "train" else 0)
+    def on_test_batch_begin(self, batch, logs=None):
+        if where == "validation" and batch == 3:
+            print("ready", flush=True)
+        time.sleep(0.05)
+    def on_epoch_end(self, epoch, logs=None):
+        print("epoch", epoch, flush=True)
+if where == "exception":
+    class Slow(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            raise RuntimeError("a bug")
+model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+model.compile("sgd", "mse")
+x = np.zeros((64, 4)); y = np.zeros((64, 2))
+try:
+    model.fit(x, y, batch_size=2, epochs=2, verbose=0, validation_data=(x, y), validation_batch_size=2, callbacks=[
+        Slow(), kse.SessionCheckpoint(directory, save=kse.EveryEpochs(50) | kse.OnSignal(*names.split(",")))])
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+    sys.exit(5)
+except RuntimeError:
+    print("ready", flush=True)
+    time.sleep(30)
+print("done", flush=True)
+"""
+
+
+def start(tmp_path, where, names):
+    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path), where, names], env=environment("jax"),
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def wait_until_ready(process):
+    for line in process.stdout:
+        if line.strip() == b"ready":
+            return
+    raise AssertionError(process.stderr.read().decode())
+
+
+@pytest.mark.parametrize("where", ["train", "validation"])
+def test_sigterm_saves_and_ends(tmp_path, where):
+    process = start(tmp_path, where, "SIGTERM")
+    wait_until_ready(process)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGTERM
+    info, = kse.list_checkpoints(tmp_path)
+    assert "OnSignal(SIGTERM)" in info.reason
+    assert info.progress.batch == 32 if where == "validation" else 3 <= info.progress.batch < 32
+    kse.verify_checkpoint(info.path)
+
+
+def test_sigint_saves_and_interrupts_as_ever(tmp_path):
+    process = start(tmp_path, "train", "SIGINT")
+    wait_until_ready(process)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 5 and b"interrupted" in out
+    assert len(kse.list_checkpoints(tmp_path)) == 1
+
+
+def test_sigusr1_saves_and_goes_on(tmp_path):
+    process = start(tmp_path, "train", "SIGUSR1")
+    wait_until_ready(process)
+    process.send_signal(signal.SIGUSR1)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0 and b"done" in out
+    assert [info.reason for info in kse.list_checkpoints(tmp_path)] == ["the end of the stage", "OnSignal(SIGUSR1)"]
+
+
+def test_a_second_signal_acts_at_once(tmp_path):
+    process = start(tmp_path, "train", "SIGTERM")
+    wait_until_ready(process)
+    os.kill(process.pid, signal.SIGSTOP)
+    os.kill(process.pid, signal.SIGTERM)
+    os.kill(process.pid, signal.SIGCONT)
+    os.kill(process.pid, signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGTERM
+
+
+def test_after_an_exception_signals_mean_what_they_meant(tmp_path):
+    process = start(tmp_path, "exception", "SIGTERM")
+    wait_until_ready(process)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGTERM
