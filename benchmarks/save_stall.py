@@ -11,6 +11,7 @@ first figure: the machine is noisy, and nothing here is asserted.
 
 import argparse
 import os
+import shutil
 import statistics
 import tempfile
 import time
@@ -29,21 +30,20 @@ def timed(callback):
     """Counts the seconds spent in a callback's hooks."""
     spent = [0.0]
 
-    def wrap(inner):
-        for name in dir(type(inner)):
-            if name.startswith("on_") and callable(getattr(inner, name)):
-                def hook(*args, _hook=getattr(inner, name), **kwargs):
-                    begun = time.perf_counter()
-                    try:
-                        return _hook(*args, **kwargs)
-                    finally:
-                        spent[0] += time.perf_counter() - begun
+    def counted(hook):
+        def run(*args, **kwargs):
+            begun = time.perf_counter()
+            try:
+                return hook(*args, **kwargs)
+            finally:
+                spent[0] += time.perf_counter() - begun
 
-                setattr(inner, name, hook)
+        return run
 
     for inner in (callback, getattr(callback, "_first", None), getattr(callback, "_last", None)):
-        if inner is not None:
-            wrap(inner)
+        for name in dir(type(inner)) if inner is not None else ():
+            if name.startswith("on_"):
+                setattr(inner, name, counted(getattr(inner, name)))
     return spent
 
 
@@ -83,10 +83,7 @@ def main():
                 callbacks = [callback] if callback is not None else []
                 spent = timed(callback) if callback is not None else [0.0]
                 model._initial_epoch = None  # BackupAndRestore leaves it behind
-                for leftover in ("backup",):
-                    path = os.path.join(folder, leftover)
-                    for file in os.listdir(path) if os.path.isdir(path) else []:
-                        os.remove(os.path.join(path, file))
+                shutil.rmtree(os.path.join(folder, "backup"), ignore_errors=True)
                 # the first epoch warms up: files, arena, the skeleton of the structure
                 model.fit(x, x, epochs=1, batch_size=32, verbose=0, shuffle=False, callbacks=callbacks)
                 spent[0] = 0.0

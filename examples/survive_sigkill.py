@@ -74,7 +74,8 @@ def train(directory):
 def run(directory, kill_at=None, messages=None):
     """Starts the training in a process of its own; kills it at (epoch, batch) if asked to."""
     child = subprocess.Popen([sys.executable, os.path.abspath(__file__), "--train", directory],
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3"))
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3"))
     errors = []
     drain = threading.Thread(target=lambda: errors.append(child.stderr.read()), daemon=True)
     drain.start()

@@ -216,8 +216,8 @@ def tensors_of(model):
     import keras
 
     found, seen = [], set()
-    optimizers = [value for value in (getattr(model, name, None) for name in ("optimizer", "d_optimizer", "g_optimizer"))
-                  if value is not None]
+    named = [getattr(model, name, None) for name in ("optimizer", "d_optimizer", "g_optimizer")]
+    optimizers = [value for value in named if value is not None]
     for variable in list(model.variables) + [v for optimizer in optimizers for v in optimizer.variables]:
         if id(variable) not in seen:
             seen.add(id(variable))

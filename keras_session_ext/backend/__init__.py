@@ -1,22 +1,29 @@
 """Everything that knows a framework.
 
-Private attributes of frameworks in use. A release that drops one fails the
-test named here.
+Private attributes of frameworks in use; seen in Keras 3.12 and 3.15, TensorFlow
+2.20 and 2.21. A release that drops one fails the test named here.
 
-| attribute | where | seen in | guarded by |
-|---|---|---|---|
-| `Trainer._initial_epoch` | keras3.py | Keras 3.15 | tests/integration/test_kill.py |
-| local `epoch_iterator` of `fit` | keras3.py | Keras 3.15 | tests/integration/test_kill.py |
-| `EpochIterator._enumerate_iterator`, `._get_iterator`, `._steps_seen`, `._num_batches` | feed.py | Keras 3.15 | tests/integration/test_kill.py |
-| `TFEpochIterator._distributed_dataset`, `._distribute_strategy` | feed.py | Keras 3.15 | tests/integration/test_kill.py |
-| `ArrayDataAdapter._shuffle`, `._num_samples`; `PyDatasetAdapter.enqueuer.ready_queue`, `._*_generator` | feed.py | Keras 3.15 | tests/integration/test_kill.py |
-| `Trainer._eval_epoch_iterator`, `._symbolic_build`, `._compile_config`, `.jax_state_sync` | keras3.py | Keras 3.15 | tests/integration/test_kill.py |
-| `CallbackList.callbacks`, `._flush_futures` | keras3.py, session.py | Keras 3.15 | tests/integration/test_kill.py |
-| `keras.src.legacy.saving`: `legacy_h5_format._legacy_weights`, `saving_options`, `json_utils` | keras3.py | Keras 3.15 | tests/integration/test_plain_keras.py |
-| `global_state` attribute `global_seed_generator` | keras3.py | Keras 3.15 | tests/integration/test_state.py |
-| `tensorflow.python.eager.context._rng`, `._seed`; `stateful_random_ops.global_generator` | engines.py | TF 2.21 | tests/integration/test_state.py |
-| `Dataset._inputs`, `._seed`, `._seed2`, `._map_func`, `._deterministic` | dataset_graph.py | TF 2.21 | tests/integration/test_state.py |
-| `tf.function._list_all_concrete_functions` | engines.py | TF 2.21 | tests/integration/test_state.py |
+keras3.py and feed.py, guarded by tests/integration/test_kill.py:
+
+* `Trainer._initial_epoch`, `._eval_epoch_iterator`, `._symbolic_build`, `.jax_state_sync`
+* the local variables `epoch_iterator` and `epoch_logs` of `fit`
+* `EpochIterator._enumerate_iterator`, `._get_iterator`, `._steps_seen`, `._num_batches`
+* `TFEpochIterator._distributed_dataset`, `._distribute_strategy`
+* `ArrayDataAdapter._shuffle`, `._num_samples`; `TFDatasetAdapter._dataset`;
+  `TorchDataLoaderAdapter._dataloader`; `PyDatasetAdapter._*_generator`, `.enqueuer.ready_queue`
+* `CallbackList.callbacks`, `._flush_futures` (also callbacks.py)
+
+keras3.py, guarded by tests/integration/test_plain_keras.py:
+
+* `keras.src.legacy.saving`: `legacy_h5_format._legacy_weights`, `saving_options`, `json_utils`
+* `Layer._trainable_variables`, `._non_trainable_variables`; `Trainer._compile_config`
+
+engines.py, keras3.py and dataset_graph.py, guarded by tests/integration/test_state.py:
+
+* the global attribute `global_seed_generator`
+* `tensorflow.python.eager.context`: `._rng`, `._seed`; `stateful_random_ops.global_generator`
+* `tf.function._list_all_concrete_functions`
+* `Dataset._inputs`, `._seed`, `._seed2`, `._map_func`, `._deterministic`, `._reshuffle_each_iteration`
 """
 
 import sys

@@ -158,10 +158,9 @@ class BackgroundWriter:
         while True:
             with self._condition:
                 while self._waiting is None:
-                    if not self._condition.wait(60):
-                        if self._waiting is None:
-                            self._thread = None
-                            return
+                    if not self._condition.wait(60) and self._waiting is None:
+                        self._thread = None  # idle: the next save starts a thread anew
+                        return
                 job, self._waiting, self._busy = self._waiting, None, True
             try:
                 job()  # jobs catch their own errors

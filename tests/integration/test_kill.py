@@ -1,6 +1,5 @@
 """Real trainings, real SIGKILL, and SHA-256 over every tensor against the run that was never interrupted."""
 
-import os
 
 import pytest
 from harness import assert_same, killed_like, resume_copies
