@@ -16,7 +16,8 @@ def _callback_class(base: type, keras_callback: type) -> type:
     """`base` as a real Callback of the Keras in use."""
     key = (base, keras_callback)
     if key not in _bound:
-        _bound[key] = type(base.__name__, (base, keras_callback), {"__module__": base.__module__, "__doc__": base.__doc__})
+        names = {"__module__": base.__module__, "__doc__": base.__doc__}
+        _bound[key] = type(base.__name__, (base, keras_callback), names)
     return _bound[key]
 
 
@@ -48,6 +49,7 @@ class _Last:
     """Stands behind all peers, History included: what must happen after each of them had its turn."""
 
     session: Session
+    params: Any
 
     def on_train_begin(self, logs=None):
         self.session.train_began(self.params or {})
@@ -120,7 +122,7 @@ class SessionCheckpoint:
         return list(self._session.saved)
 
     def set_model(self, model):
-        super().set_model(model)
+        super().set_model(model)  # type: ignore[misc]
         callback_list = self._session.family.callback_list(self)
         if callback_list is None or self._first in callback_list.callbacks:
             return

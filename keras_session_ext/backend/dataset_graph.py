@@ -64,7 +64,5 @@ def _part(part: Any) -> List[str]:
 
 
 def _unseeded(part: Any) -> bool:
-    seeds = [getattr(part, name, None) for name in ("_seed", "_seed2")]
-    if any(seed is None for seed in seeds):
-        return False
-    return all(int(seed) == 0 for seed in seeds)
+    seeds = [getattr(part, name) for name in ("_seed", "_seed2") if getattr(part, name, None) is not None]
+    return len(seeds) == 2 and all(int(seed) == 0 for seed in seeds)

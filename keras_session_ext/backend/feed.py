@@ -11,19 +11,19 @@ On TensorFlow the order of shuffled arrays comes from an op with a hidden state
 in a seeded shuffle that differs in every pass.
 """
 
-import threading
 from typing import Any, Callable, Dict, List, Optional
 
 from keras_session_ext.backend import dataset_graph
 from keras_session_ext.backend import random as host_random
-from keras_session_ext.backend.tap import Tap, digest
+from keras_session_ext.backend.order import Order
+from keras_session_ext.backend.sources import CountedDataset, Pass, TappedLoader
+from keras_session_ext.backend.tap import Tap
 from keras_session_ext.errors import StateMismatch
 
 _SOURCES = {
     "ArrayDataAdapter": "arrays", "TFDatasetAdapter": "tf.data.Dataset", "PyDatasetAdapter": "PyDataset",
     "GeneratorDataAdapter": "generator", "TorchDataLoaderAdapter": "DataLoader", "GrainDatasetAdapter": "grain",
 }
-_patching = threading.Lock()
 
 
 class Feed:
@@ -56,13 +56,13 @@ class Feed:
         self.on_epoch_start: Callable[[], None] = lambda: None
         self.on_replayed: Callable[[], None] = lambda: None
         self.on_stand_in: Callable[[bool], None] = lambda active: None
-        self.tap: Optional[Tap] = None
+        self.tap: Any = None
         self._consumed = 0  # batches of the current pass that were trained on
         self._epoch_random: Dict[str, Any] = {}
         self._start: Dict[str, Any] = {}
         self._before_draw: Dict[str, Any] = {}
         self._left: Any = None  # the source's own state at the end of the last pass
-        self._resume: Optional[Dict[str, Any]] = None
+        self._resume: Any = None
         self._order: Any = None
         self.skipped = 0
         self._ended = False
@@ -164,9 +164,9 @@ class Feed:
                 setattr(adapter, name, self._tapped(getattr(adapter, name)))
         elif self.source == "DataLoader":
             self.tap = Tap()
-            adapter._dataloader = _TappedLoader(adapter._dataloader, self.tap)
+            adapter._dataloader = TappedLoader(adapter._dataloader, self.tap)
         elif self.source == "tf.data.Dataset" and self._engine.name != "tensorflow":
-            adapter._dataset = _CountedDataset(adapter._dataset, self._iterator_made)  # made at the first batch
+            adapter._dataset = CountedDataset(adapter._dataset, self._iterator_made)  # made at the first batch
 
     def _iterator_made(self):
         self._iterators += 1
@@ -193,7 +193,7 @@ class Feed:
         if self._engine.name == "tensorflow":
             self._iterator_made()
             return self._original_pass()
-        return _Pass(self._original_pass(), self._first_draw)
+        return Pass(self._original_pass(), self._first_draw)
 
     def _first_draw(self):
         """Called when the current pass is asked for its first batch, which may be an epoch after it was made."""
@@ -262,7 +262,7 @@ class Feed:
         consumed = self._consumed
         if not self.persistent and self.adapter.num_batches:
             consumed = min(consumed, self.adapter.num_batches)  # the last execution may have had fewer batches
-        state = {
+        state: Dict[str, Any] = {
             "passes": self.passes, "consumed": consumed,
             "open": self.passes > 0 and (self.persistent or not at_epoch_end),
             "order": None if self._order is None else self._order.seed,
@@ -382,7 +382,7 @@ class Feed:
     # -- the order of shuffled arrays on TensorFlow
 
     def _own_order(self, salt: str):
-        self._order = _Order(self._engine, salt)
+        self._order = Order(self._engine, salt)
         dataset = self._order.shuffled(self.adapter.get_tf_dataset)
         self._iterator._distributed_dataset = (
             self._iterator._distribute_strategy.experimental_distribute_dataset(dataset))
@@ -393,109 +393,3 @@ def _ran_out(done: int, count: int) -> StateMismatch:
         "Cannot go on in the middle of the epoch: {} batches were trained on, but the data ended after {}.".format(
             count, done),
         advice="Give fit the data it had, or start in a new directory.")
-
-
-class _Order:
-    """The seeded order of shuffled arrays: a function of (seed, pass)."""
-
-    def __init__(self, engine, salt: str):
-        self._tf = engine._tf
-        self._variable = self._tf.Variable([0, 0], dtype=self._tf.int64, trainable=False)
-        # follows the user's seeds, if there are any, without drawing from them
-        material = {"host": host_random.host_states(), "global": engine.global_seed(), "salt": salt}
-        self.set_seed(int(digest(material)[:12], 16))
-
-    def set_seed(self, seed: int) -> None:
-        self.seed = seed
-        self.assign(0)
-
-    def assign(self, number: int) -> None:
-        self._variable.assign([self.seed, number])
-
-    def shuffled(self, make: Callable[[], Any]) -> Any:
-        """Calls `make` with `tf.random.shuffle` seeded; Keras builds its array dataset with it."""
-        tf = self._tf
-
-        def shuffle(value, seed=None, name=None):
-            # `shuffle="batch"` calls this per batch: its first index makes each differ
-            key = tf.random.experimental.stateless_fold_in(self._variable.read_value(), value[0])
-            return tf.random.experimental.stateless_shuffle(value, key)
-
-        with _patching:
-            original, tf.random.shuffle = tf.random.shuffle, shuffle
-            try:
-                return make()
-            finally:
-                tf.random.shuffle = original
-
-
-class _Pass:
-    """A pass over a source that tells when it is asked for its first batch."""
-
-    def __init__(self, made, told):
-        self._made = made
-        self._told = told
-
-    def __iter__(self):
-        return self._batches(iter(self._made))
-
-    def _batches(self, iterator):
-        self._told()
-        yield from iterator
-
-
-class _CountedDataset:
-    """A `tf.data.Dataset` that tells when an iterator over it is made."""
-
-    def __init__(self, dataset, told):
-        self.counted = dataset
-        self._told = told
-
-    def __iter__(self):
-        self._told()
-        return iter(self.counted)
-
-    def __getattr__(self, name):
-        return getattr(self.counted, name)
-
-
-class _TappedLoader:
-    """A torch `DataLoader` whose batches pass through a tap."""
-
-    def __init__(self, loader, tap: Tap):
-        self._loader = loader
-        self._tap = tap
-        self._stateful = hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
-
-    def __iter__(self):
-        return self._tap.wrap(iter(self._loader), self._loader.state_dict if self._stateful else None)
-
-    def __len__(self):
-        return len(self._loader)
-
-    def __getattr__(self, name):
-        return getattr(self._loader, name)
-
-    def load_state(self, state):
-        self._loader.load_state_dict(state)
-
-    def finish(self, state):
-        """Brings the loader to the end of a pass."""
-        self._loader.load_state_dict(state)
-        for _ in self._loader:
-            pass
-
-    def _own_generators(self):
-        holders = (self._loader, getattr(self._loader, "sampler", None), getattr(self._loader, "batch_sampler", None))
-        found = [getattr(holder, "generator", None) for holder in holders]
-        return [generator for generator in found if generator is not None]
-
-    def generators(self):
-        """States of the loader's own torch generators."""
-        return [generator.get_state().numpy().copy() for generator in self._own_generators()]
-
-    def set_generators(self, states):
-        import torch
-
-        for generator, state in zip(self._own_generators(), states):
-            generator.set_state(torch.from_numpy(state.copy()))

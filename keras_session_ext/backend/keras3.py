@@ -107,7 +107,12 @@ class Keras3:
 
     def feed(self, frame: Any, salt: str) -> Feed:
         """Follows the data of a running fit."""
-        return Feed(frame.f_locals["epoch_iterator"], self.engine, salt)
+        iterator = frame.f_locals["epoch_iterator"]
+        if not all(hasattr(iterator, name) for name in ("_enumerate_iterator", "_get_iterator", "data_adapter")):
+            raise UnsupportedBackend(
+                "Keras {} hands its data to fit in a way this package does not know; Keras 3.12 and 3.15 were "
+                "tested. Install one of them.".format(self.keras.__version__))
+        return Feed(iterator, self.engine, salt)
 
     def validation_feed(self, model: Any) -> Optional[Feed]:
         """Follows the validation data, once Keras has made its iterator."""
@@ -342,14 +347,15 @@ class Keras3:
 
 
 def _frames():
-    frame = sys._getframe(1)
+    frame: Any = sys._getframe(1)
     while frame is not None:
         yield frame
         frame = frame.f_back
 
 
 def _leaves(variables) -> List[Leaf]:
-    made, seen = [], set()
+    made: List[Leaf] = []
+    seen = set()
     for variable in variables:
         if id(variable) in seen:
             continue

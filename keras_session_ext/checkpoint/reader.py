@@ -93,14 +93,14 @@ def read_checkpoint(path: str) -> "tuple[Header, Dict[str, np.ndarray]]":
         tensors = {}
         for row in head.rows:
             data = _read(fd, row.nbytes, row.offset)
-            if xxhash.xxh3_128_hexdigest(data) != row.checksum:
+            if xxhash.xxh3_128_hexdigest(data.data) != row.checksum:
                 raise CheckpointCorrupt("its tensor {!r} was altered (checksum differs)".format(row.name))
             if row.name in tensors:
                 raise CheckpointCorrupt("its tensor {!r} stands twice in the table".format(row.name))
             tensors[row.name] = data.view(numpy_dtype(row.dtype)).reshape(row.shape)
         digest = xxhash.xxh3_128()
         for offset, nbytes in header.gaps(head.rows, head.block, head.info.size_bytes):
-            digest.update(_read(fd, nbytes, offset))
+            digest.update(_read(fd, nbytes, offset).data)
         if digest.hexdigest() != head.fields.get("hdf5"):
             raise CheckpointCorrupt("its HDF5 structure was altered (checksum differs)")
         return head, tensors

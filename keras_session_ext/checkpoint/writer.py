@@ -46,7 +46,7 @@ class Encoder:
         specs = tuple(
             layout.TensorSpec(tensor.kind, tensor.array.dtype.name, tuple(tensor.array.shape), data.nbytes)
             for tensor, data in made)
-        table = [
+        table: List[Dict[str, Any]] = [
             {"name": tensor.name, "kind": spec.kind, "dtype": spec.dtype, "shape": list(spec.shape), "offset": 0,
              "nbytes": spec.nbytes, "checksum": xxhash.xxh3_128_hexdigest(data)}
             for (tensor, data), spec in zip(made, specs)]
@@ -112,7 +112,7 @@ def _bytes(array: np.ndarray) -> memoryview:
     """The array's little-endian bytes in C order, without a copy where it has them."""
     if array.dtype.byteorder == ">":
         array = array.astype(array.dtype.newbyteorder("<"))
-    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _quietly_remove(path: str) -> None:

@@ -8,7 +8,7 @@ with `logs={}` and after every epoch with the epoch's logs.
 import logging
 import signal as signal_module
 import time
-from typing import Any, Callable, Dict, Iterable, List, Union
+from typing import Any, Callable, Dict, Iterable, List, Optional, Union
 
 from keras_session_ext.errors import ConfigError
 from keras_session_ext.policies.monitor import Monitor
@@ -230,7 +230,7 @@ class OnBest(SavePolicy):
     def __init__(self, monitor: str, mode: str = "auto"):
         self.monitor = Monitor(monitor, mode)
         self.mode = mode
-        self.best = None
+        self.best: Optional[float] = None
         self._warned = False
 
     def __call__(self, progress, logs):

@@ -37,8 +37,10 @@ def restore_source(state: Dict[str, Any], run) -> None:
     saved, source = state["source_state"], run.feed.user_source
     if not saved or source is None:
         return
+    own = attributes.own_state(source)
     if "own" in saved:
-        attributes.own_state(source)[1](tree.copy(saved["own"]))
+        if own is not None:
+            own[1](tree.copy(saved["own"]))
     else:
         attributes.put_back(source, saved["values"], set(), run.family)
         for name in saved["large"]:

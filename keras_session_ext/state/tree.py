@@ -145,5 +145,5 @@ def fingerprint(value: Any) -> str:
     state = xxhash.xxh3_64(json.dumps(encoded, sort_keys=True).encode())
     for _, array in arrays:
         state.update("{} {}".format(array.dtype, array.shape).encode())
-        state.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        state.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return state.hexdigest()

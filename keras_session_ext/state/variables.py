@@ -1,6 +1,5 @@
 """The model's variables: weights, seed generators, states of RNNs, and metrics in the middle of an epoch."""
 
-from itertools import zip_longest
 from typing import Any, Dict, List
 
 NAME = "variables"
@@ -30,27 +29,19 @@ def compare(stored: Dict[str, Any], leaves, whose: str) -> List[str]:
 
     Positions and local names count; Keras's automatic names (`dense_1`) do not.
     """
-    problems = []
-    for (key, array), path, leaf in zip_longest(
-            stored["arrays"].items(), stored["paths"], leaves, fillvalue=(None, None)):
-        if isinstance(leaf, tuple) and len(leaf) == 2:
-            problems.append("{}: in the checkpoint with shape {}, missing in {}".format(path, array.shape, whose))
-        elif key is None:
-            problems.append("{}: in {} with shape {}, missing in the checkpoint".format(leaf.path, whose, leaf.shape))
-        elif tuple(array.shape) != leaf.shape:
-            problems.append("{}: the checkpoint has shape {}, {} has {}".format(
-                _both(path, leaf.path), tuple(array.shape), whose, leaf.shape))
-        elif array.dtype.name != leaf.dtype:
-            problems.append("{}: the checkpoint has dtype {}, {} has {}".format(
-                _both(path, leaf.path), array.dtype.name, whose, leaf.dtype))
-        elif key != leaf.key:
-            problems.append("{}: the checkpoint has a {} there, {} a {}".format(
-                _both(path, leaf.path), key[5:], whose, leaf.key[5:]))
+    saved = list(zip(stored["arrays"].items(), stored["paths"]))
+    problems = ["{}: in the checkpoint with shape {}, missing in {}".format(path, tuple(array.shape), whose)
+                for (_, array), path in saved[len(leaves):]]
+    problems += ["{}: in {} with shape {}, missing in the checkpoint".format(leaf.path, whose, leaf.shape)
+                 for leaf in leaves[len(saved):]]
+    for ((key, array), path), leaf in zip(saved, leaves):
+        name = leaf.path if path == leaf.path else "{} (was {})".format(leaf.path, path)
+        for what, then, now in (("shape", tuple(array.shape), leaf.shape), ("dtype", array.dtype.name, leaf.dtype),
+                                ("name", key[5:], leaf.key[5:])):
+            if then != now:
+                problems.append("{}: the checkpoint has {} {}, {} has {}".format(name, what, then, whose, now))
+                break
     return problems
-
-
-def _both(stored: str, live: str) -> str:
-    return live if stored == live else "{} (was {})".format(live, stored)
 
 
 def restore(state: Dict[str, Any], run) -> None:

@@ -268,7 +268,8 @@ def test_a_damaged_newest_is_named_and_the_next_older_used(tmp_path, capsys):
 
 def test_a_checkpoint_of_another_model_lists_every_difference(tmp_path):
     fit(tmp_path)
-    before = weights(model := make_model(units=12))
+    model = make_model(units=12)
+    before = weights(model)
     with pytest.raises(kse.StateMismatch) as caught:
         fit(tmp_path, 3, model)
     text = str(caught.value)

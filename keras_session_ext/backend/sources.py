@@ -1,0 +1,75 @@
+"""Stand-ins for data sources, which tell the feed what is asked of them."""
+
+from keras_session_ext.backend.tap import Tap
+
+
+class Pass:
+    """A pass over a source that tells when it is asked for its first batch."""
+
+    def __init__(self, made, told):
+        self._made = made
+        self._told = told
+
+    def __iter__(self):
+        return self._batches(iter(self._made))
+
+    def _batches(self, iterator):
+        self._told()
+        yield from iterator
+
+
+class CountedDataset:
+    """A `tf.data.Dataset` that tells when an iterator over it is made."""
+
+    def __init__(self, dataset, told):
+        self.counted = dataset
+        self._told = told
+
+    def __iter__(self):
+        self._told()
+        return iter(self.counted)
+
+    def __getattr__(self, name):
+        return getattr(self.counted, name)
+
+
+class TappedLoader:
+    """A torch `DataLoader` whose batches pass through a tap."""
+
+    def __init__(self, loader, tap: Tap):
+        self._loader = loader
+        self._tap = tap
+        self._stateful = hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
+
+    def __iter__(self):
+        return self._tap.wrap(iter(self._loader), self._loader.state_dict if self._stateful else None)
+
+    def __len__(self):
+        return len(self._loader)
+
+    def __getattr__(self, name):
+        return getattr(self._loader, name)
+
+    def load_state(self, state):
+        self._loader.load_state_dict(state)
+
+    def finish(self, state):
+        """Brings the loader to the end of a pass."""
+        self._loader.load_state_dict(state)
+        for _ in self._loader:
+            pass
+
+    def _own_generators(self):
+        holders = (self._loader, getattr(self._loader, "sampler", None), getattr(self._loader, "batch_sampler", None))
+        found = [getattr(holder, "generator", None) for holder in holders]
+        return [generator for generator in found if generator is not None]
+
+    def generators(self):
+        """States of the loader's own torch generators."""
+        return [generator.get_state().numpy().copy() for generator in self._own_generators()]
+
+    def set_generators(self, states):
+        import torch
+
+        for generator, state in zip(self._own_generators(), states):
+            generator.set_state(torch.from_numpy(state.copy()))
