@@ -199,13 +199,14 @@ class Keras3:
             self.build_optimizers(model)
             return  # fit built model and metrics before the callbacks were called
         batch = self._empty_batch(feed)
+        if len(self.optimizers(model)) > 1:  # only its own train step knows which weights each one updates
+            self._throw_away_step(model, batch)
+            return
         try:
             model._symbolic_build(data_batch=batch)
-        except Exception:  # a model without `call`, such as a GAN: Keras raises whatever its code met
+        except Exception:  # a model that cannot be called on its data: Keras raises whatever the user's code met
             self._throw_away_step(model, batch)
         self.build_optimizers(model)
-        if not all(optimizer.built for optimizer in self.optimizers(model)):
-            self._throw_away_step(model, batch)
 
     def build_optimizers(self, model: Any) -> None:
         """Makes the slots of the compiled optimizer."""
