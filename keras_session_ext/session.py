@@ -339,7 +339,7 @@ class Session:
         if run.validation is None:
             run.validation = self.family.validation_feed(run.model)
             if run.validation is not None and run.validation_iterators:
-                run.validation.advance_validation(run.validation_iterators)
+                run.validation.advance(run.validation_iterators)
 
     # -- the script
 

@@ -292,8 +292,7 @@ class Feed:
         if self.tap is not None and "tap" in state:
             self.tap.set_state(state["tap"])
         self.passes = state["passes"] - (1 if state["open"] else 0)
-        if self.source == "tf.data.Dataset":
-            self._advance_shuffles(state["iterators"])
+        self.advance(state["iterators"])
         if "loader" in state:
             self.adapter._dataloader.set_generators(state["loader"])
         if state["open"]:
@@ -318,17 +317,15 @@ class Feed:
             return 0
         return self._resume["consumed"]
 
-    def _advance_shuffles(self, count: int):
-        """`shuffle(reshuffle_each_iteration=True)` draws its order anew for every iterator made."""
-        dataset = self._dataset()
-        self._iterators = count
-        for _ in range(count if dataset_graph.reshuffles(dataset) else 0):
-            iter(dataset)
+    def advance(self, iterators: int) -> None:
+        """Makes the next iterator the one after so many others.
 
-    def advance_validation(self, iterators: int) -> None:
-        """Makes the next evaluation the one after those that made so many iterators."""
-        if self.source == "tf.data.Dataset":
-            self._advance_shuffles(iterators)
+        `shuffle(reshuffle_each_iteration=True)` draws its order anew for every iterator made.
+        """
+        self._iterators = iterators
+        if self.source == "tf.data.Dataset" and dataset_graph.reshuffles(self._dataset()):
+            for _ in range(iterators):
+                iter(self._dataset())
 
     def _restart_pass(self):
         start = self._resume["start"]
