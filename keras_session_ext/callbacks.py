@@ -49,10 +49,9 @@ class _Last:
     """Stands behind all peers, History included: what must happen after each of them had its turn."""
 
     session: Session
-    params: Any
 
     def on_train_begin(self, logs=None):
-        self.session.train_began(self.params or {})
+        self.session.train_began()
 
     def on_epoch_end(self, epoch, logs=None):
         self.session.epoch_end(epoch, logs)

@@ -98,7 +98,9 @@ class Lineage:
             return newest
         if newest.info.progress.stage < stage:
             return None
-        ends = [info for info in self.infos if info.progress.stage == stage and info.finished]
+        # a branch has the ends of earlier stages from the run it left
+        ends = [info for info in self._directory.infos() if info.run in (self.run, newest.info.run)
+                and info.order <= newest.info.order and info.progress.stage == stage and info.finished]
         found = self._newest(ends)
         if found is None:
             raise CheckpointNotFound(
@@ -114,7 +116,7 @@ class Lineage:
 
     def trained(self) -> None:
         """Something new was trained: what the run holds of later stages no longer follows from it."""
-        self._over = True
+        self._over, self._first = True, None  # the memory goes, too
 
     def add(self, info: CheckpointInfo) -> None:
         self.infos.insert(0, info)

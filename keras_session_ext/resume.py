@@ -61,6 +61,7 @@ class Resume:
         self.report.changes = _compare(candidate.fields["script"], script)
         self.report.changes += state.callbacks.changes(states["callbacks"], run)
         self._check()
+        run.stopped = bool(candidate.fields["stopped"])
         for kind in state.KINDS:
             kind.restore(states[kind.NAME], run)
             self.report.kinds[kind.NAME] = "restored"
@@ -82,8 +83,8 @@ class Resume:
         if missing:
             self.report.kinds["callbacks"] = "restored, but not captured: " + ", ".join(missing)
         for name in missing:
-            if name.endswith(("(generator)", "iterator)", "(count)")):
-                self.report.because("{} cannot be captured; keep a number instead of an iterator".format(name))
+            self.report.because("{} cannot be captured; keep plain values, or offer get_state and set_state".format(
+                name))
 
     def _set_start(self, candidate: Candidate, epochs: int) -> None:
         run, progress = self._run, candidate.info.progress
@@ -144,7 +145,7 @@ class Resume:
 
     def stand_in_logs(self) -> Dict[str, Any]:
         """What the step that must not train returns: the logs of the epoch that is over."""
-        return self._candidate.fields["epoch_logs"]
+        return self._states["epoch_logs"]
 
 
 def restore_weights(candidate: Candidate, run: state.Run) -> None:

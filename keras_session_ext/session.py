@@ -78,7 +78,10 @@ class Session:
         self._last_id: Optional[str] = None
         self._failure: Optional[BaseException] = None
         self._inference_done = False
-        self._hidden_ops: Optional[List[str]] = None
+        self._hidden_ops: List[str] = []
+        self._hidden_ops_of: Any = None
+        self._pristine: Any = None  # the peers as they were when this stage began first
+        self._trained = False
         self._script: Dict[str, Any] = {}
         self._encoder = Encoder(self.directory.file_mode)
         self._writer = BackgroundWriter()
@@ -107,7 +110,9 @@ class Session:
             self.stage += 1
         else:
             self._lineage = None  # the fit before this one ended by an exception: begin as a new process would
-        self._fitting = True
+        again, self._fitting, self._trained = self._fitting, True, False
+        if not again:
+            self._pristine = None
         self._validation_snapshot = None
         self._writer.drain(DRAIN_SECONDS)  # a fit that ended by an exception may have left a save in flight
         if self.restore_setting == "must" and not os.path.isdir(self.directory.path):
@@ -119,8 +124,9 @@ class Session:
         self._resume = Resume(self._lineage.candidate(self.stage), self.run, self._tell)
         self._resume.report.rejected = list(self._lineage.rejected)
         self._resume.before_train_begin()
+        state.callbacks.before_begin(self.run)
 
-    def train_began(self, params: Dict[str, Any]) -> None:
+    def train_began(self) -> None:
         """After every peer's `on_train_begin`: restores."""
         run = self.run
         frame = self.family.fit_frame(run.model)
@@ -133,8 +139,12 @@ class Session:
         run.feed.on_replayed = self._resume.replayed
         run.feed.on_stand_in = self._stand_in
         run.validation, run.validation_iterators = None, 0
-        self._epochs = int(params.get("epochs") or 0)
+        self._epochs = int(frame.f_locals.get("epochs") or 0)
+        run.validation_data, run.content = self.family.fit_data(frame)
+        if self._pristine is not None:  # the same objects again: what they learnt after the checkpoint goes
+            state.callbacks.restore(self._pristine, run)
         state.callbacks.begin(run)
+        self._pristine = state.callbacks.values(run)
         state.data.begin(run)
         self._script = self._describe_script()
         before = run.progress
@@ -155,6 +165,7 @@ class Session:
     def epoch_begin(self, epoch: int) -> None:
         self.family.clear_initial_epoch(self.run.model)
         self._lineage.trained()
+        self._trained = True
         if not self._resume.within_epoch:
             self._move(epoch, 0)
 
@@ -212,6 +223,8 @@ class Session:
         self.poll(logs or {}, finished)
 
     def train_end(self) -> None:
+        if not self._trained and self.run.report.checkpoint is None:
+            self.poll({}, finished=True)  # nothing to train is a finished stage, too
         self._fitting = False
         self.family.clear_initial_epoch(self.run.model)
         self._signals.restore()
@@ -219,6 +232,7 @@ class Session:
             self._complain(SessionError("The last save did not end within {} s; it goes on in the background".format(
                 DRAIN_SECONDS)))
         self._check_failure()
+        self.family.release()
         self.directory.release()
 
     # -- progress
@@ -246,7 +260,9 @@ class Session:
         if not due and not finished:
             return False
         reasons = self.policy.fired + (["the end of the stage"] if finished else [])
-        self._commit(self._snapshot(logs, finished, " | ".join(reasons)), "")
+        snapshot = self._snapshot(logs, finished, " | ".join(reasons))
+        if snapshot is not None:
+            self._commit(snapshot, "")
         self._answer_signals()
         return True
 
@@ -258,7 +274,14 @@ class Session:
                        else "Session: the save was not durable in time")
             self._signals.deliver(number)
 
-    def _snapshot(self, logs: Dict[str, Any], finished: bool, reason: str) -> Snapshot:
+    def _snapshot(self, logs: Dict[str, Any], finished: bool, reason: str) -> Optional[Snapshot]:
+        try:
+            return self._take_snapshot(logs, finished, reason)
+        except Exception as error:  # a peer's get_state may raise anything; on_error says what follows
+            self._complain(error)
+            return None
+
+    def _take_snapshot(self, logs: Dict[str, Any], finished: bool, reason: str) -> Snapshot:
         run = self.run
         progress = self._now()
         fields = {
@@ -266,15 +289,16 @@ class Session:
             "progress": progress._asdict(), "created": time.time(), "reason": reason,
             "metrics": header.plain_metrics(logs), "finished": finished, "stopped": bool(run.model.stop_training),
             "epochs": self._epochs, "script": self._script, "policies": self.policy.get_state(),
-            "epoch_logs": header.plain_metrics(self.family.epoch_logs(run.model)) if run.epoch_over else {},
             "reasons": self._why_not_exact(),
         }
-        return take_snapshot(run, state.KINDS, fields)
+        logs = self.family.epoch_logs(run.model) if run.epoch_over else {}
+        return take_snapshot(run, state.KINDS, fields, {"epoch_logs": logs})
 
     def _why_not_exact(self) -> List[str]:
         run = self.run
-        if not self._hidden_ops and run.progress.step:
-            self._hidden_ops = self.family.hidden_random_ops(run.model)
+        function = run.model.train_function
+        if run.progress.step and self._hidden_ops_of is not function:
+            self._hidden_ops, self._hidden_ops_of = self.family.hidden_random_ops(run.model), function
         reasons = list(run.report.reasons) + state.data.why_not_exact(run)
         if self._hidden_ops:
             reasons.append("the model uses {}, whose random state is hidden in its kernels; use keras.random with a "
@@ -316,8 +340,8 @@ class Session:
     def _complain(self, failure: BaseException) -> None:
         if isinstance(failure, DirectoryBusy) or self.on_error == "raise":
             raise failure
-        logger.warning("Saving the session to %s failed: %s: %s. Earlier checkpoints are untouched; training goes on "
-                       "and the next save is tried as planned.", self.directory.path, type(failure).__name__, failure)
+        logger.warning("Saving the session to %s failed: %s: %s. Training goes on and the next save is tried as "
+                       "planned.", self.directory.path, type(failure).__name__, failure)
 
     def _epoch_starts(self) -> None:
         """Keras asks for the epoch's batches; every `on_epoch_begin` is over."""
@@ -351,7 +375,7 @@ class Session:
             skipped = self.family.skipped_attributes(peer)
             if skipped is None:
                 continue
-            values = state.attributes.look(peer, skipped, self.family).values
+            values = state.attributes.look(peer, skipped, run).values
             name = key.split(" ")[0].rsplit(".", 1)[-1]
             made.update({"{}.{}".format(name, attribute): value for attribute, value in values.items()
                          if not attribute.startswith("_") and isinstance(value, (bool, int, float, str))

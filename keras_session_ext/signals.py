@@ -4,10 +4,13 @@ The handler sets one plain attribute; training looks at it between batches. A
 lock or an event in a handler can deadlock.
 """
 
+import logging
 import os
 import signal
 import threading
 from typing import Any, Callable, Dict, List
+
+logger = logging.getLogger("keras_session_ext")
 
 #: signals after which the process is to end
 ENDING = (signal.SIGTERM, signal.SIGINT)
@@ -30,6 +33,9 @@ class SignalWatch:
     def install(self) -> None:
         """Takes the signals over; outside the main thread nothing can be taken."""
         if threading.current_thread() is not threading.main_thread():
+            if self._policies:
+                logger.warning("fit runs outside the main thread, where Python lets no one take signals: %s will "
+                               "not save.", self._policies)
             return
         for policy in self._policies:
             policy.received = 0

@@ -33,6 +33,14 @@ def reshuffles(dataset: Any) -> bool:
         dataset, "_inputs") else False
 
 
+def shared_shuffles(one: Any, other: Any) -> bool:
+    """Whether two datasets come from one shuffle that draws a new order for every iterator."""
+    if not (hasattr(one, "_inputs") and hasattr(other, "_inputs")):
+        return False
+    parts = {id(part) for part in _walk(one) if getattr(part, "_reshuffle_each_iteration", False)}
+    return any(id(part) in parts for part in _walk(other))
+
+
 def why_not_exact(dataset: Any) -> List[str]:
     """Reasons why a second iterator over the dataset may yield other batches."""
     if not hasattr(dataset, "_inputs"):

@@ -35,6 +35,9 @@ class TensorFlow:
         self._readers = self._readers[-7:] + [(list(variables), read)]
         return read
 
+    def release(self) -> None:
+        self._readers = []
+
     def random_state(self) -> Dict[str, Any]:
         context = self._context()
         generator = self._global_generator()
@@ -115,6 +118,9 @@ class Jax:
         values = [np.asarray(variable.value) for variable in variables]
         return values if self._views else [value.copy() for value in values]
 
+    def release(self):
+        pass
+
     def random_state(self):
         return {}
 
@@ -152,6 +158,9 @@ class Torch:
             bits, name = names[tensor.dtype]
             return tensor.view(getattr(self._torch, bits)).cpu().numpy().copy().view(getattr(ml_dtypes, name))
         return tensor.cpu().numpy().copy()
+
+    def release(self):
+        pass
 
     def random_state(self):
         cuda = self._torch.cuda

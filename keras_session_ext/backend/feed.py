@@ -110,6 +110,22 @@ class Feed:
         """Whether one pass lasts over several epochs."""
         return self._iterator.steps_per_epoch is not None
 
+    @property
+    def begins_pass(self) -> bool:
+        """Whether the epoch that starts now begins a new pass, made or not."""
+        return not self._consumed or self._resume is not None
+
+    def in_pass(self, at_epoch_end: bool) -> bool:
+        """Whether a resume from here makes a pass again from its start."""
+        return self.passes > 0 and (self.persistent or not at_epoch_end) and bool(self._consumed or not at_epoch_end)
+
+    def shares_shuffle(self, validation: Any) -> List[str]:
+        """The reason why, if training and validation draw their order from one shuffle."""
+        if self.source == "tf.data.Dataset" and dataset_graph.shared_shuffles(self._dataset(), validation):
+            return ["training and validation read from one shuffled tf.data.Dataset, whose order each of them draws "
+                    "anew; write .shuffle(n, seed=1, reshuffle_each_iteration=False) before take and skip"]
+        return []
+
     def describe(self) -> Dict[str, Any]:
         """What a resumed script must have in common, or is told about."""
         adapter = self.adapter
@@ -216,6 +232,9 @@ class Feed:
         self._done, self._ended = 0, False
         if resume is not None:
             yield from self._skip(steps, resume)
+            if resume["epoch_over"] and resume["stopped"]:
+                self._ended = True
+                return  # Keras had left the epoch here
         for step in steps:
             if self._draws_before_hooks:
                 self._before_draw = host_random.host_states()
@@ -278,7 +297,7 @@ class Feed:
                          source_state=self.tap.source_state(consumed))
         return state
 
-    def resume(self, state: Dict[str, Any], batch: int, epoch_over: bool = False) -> None:
+    def resume(self, state: Dict[str, Any], batch: int, epoch_over: bool = False, stopped: bool = False) -> None:
         """Makes the next epoch go on where `state` was captured.
 
         Args:
@@ -286,6 +305,7 @@ class Feed:
             batch: how many batches of the epoch were trained on.
             epoch_over: all of them were, and the validation comes next: Keras
                 is given the epoch's last step once more, `on_stand_in` around it.
+            stopped: a callback had stopped the training in the last of them.
         """
         if self._order is not None and state["order"] is not None:
             self._order.set_seed(state["order"])
@@ -296,7 +316,7 @@ class Feed:
         if "loader" in state:
             self.adapter._dataloader.set_generators(state["loader"])
         if state["open"]:
-            self._resume = dict(state, batch=batch, epoch_over=epoch_over)
+            self._resume = dict(state, batch=batch, epoch_over=epoch_over, stopped=stopped)
         elif state.get("left") is not None:
             self.adapter._dataloader.finish(state["left"])
 
@@ -363,8 +383,10 @@ class Feed:
         if resume["epoch_over"]:
             self._done = batch
             self.on_stand_in(True)
-            yield begin, end, iterator
-            self.on_stand_in(False)
+            try:
+                yield begin, end, iterator
+            finally:
+                self.on_stand_in(False)
         else:
             self._done = begin
             if resume["before_draw"]:

@@ -13,6 +13,7 @@ import numpy as np
 from keras_session_ext.backend import random as host_random
 from keras_session_ext.backend.engines import ENGINES
 from keras_session_ext.backend.feed import Feed
+from keras_session_ext.backend.tap import digest
 from keras_session_ext.errors import UnsupportedBackend
 
 
@@ -119,11 +120,29 @@ class Keras3:
         iterator = getattr(model, "_eval_epoch_iterator", None)
         return None if iterator is None else Feed(iterator, self.engine)
 
-    def epoch_logs(self, model: Any) -> Dict[str, float]:
+    def epoch_logs(self, model: Any) -> Dict[str, np.ndarray]:
         """The training logs of the epoch that is being validated."""
         frame = self.fit_frame(model)
         logs = frame.f_locals.get("epoch_logs", {}) if frame is not None else {}
-        return {name: float(value) for name, value in logs.items()}
+        return {name: np.asarray(self.keras.ops.convert_to_numpy(value)) for name, value in logs.items()}
+
+    def fit_data(self, frame: Any) -> Tuple[Any, Dict[str, str]]:
+        """What fit was given for validation, and checksums of the arrays it was given."""
+        adapter, validation = frame.f_locals["epoch_iterator"].data_adapter, frame.f_locals.get("validation_data")
+        given = {"training": getattr(adapter, "_inputs", None), "validation": validation}
+        made = {}
+        for name, data in given.items():
+            arrays = self.keras.tree.flatten(data)
+            if data is not None and all(hasattr(one, "shape") and hasattr(one, "dtype") for one in arrays
+                                        if one is not None):
+                try:
+                    made[name] = digest(arrays)
+                except (TypeError, ValueError):  # sparse matrices and the like
+                    continue
+        return validation, made
+
+    def is_py_dataset(self, value: Any) -> bool:
+        return isinstance(value, self.keras.utils.PyDataset)
 
     def fit_running(self, code_frame: Any) -> bool:
         """Whether a Keras `fit` stands on the stack that ends in `code_frame`."""
@@ -232,7 +251,7 @@ class Keras3:
         """Swaps the train function for one that trains nothing, and back."""
         if active:
             self._real_train_function = model.train_function
-            values = {name: float(value) for name, value in logs.items()}
+            values = {name: float(value) if np.ndim(value) == 0 else value for name, value in logs.items()}
             if self.engine.name == "jax":
                 model.train_function = lambda state, iterator: (dict(values), state)
             else:
@@ -294,8 +313,29 @@ class Keras3:
     def as_array(self, value: Any) -> Optional[np.ndarray]:
         """A framework's tensor as an array; None if `value` is none, or a variable."""
         if self.keras.ops.is_tensor(value) and not isinstance(value, self.keras.Variable):
-            return np.asarray(self.keras.ops.convert_to_numpy(value))
+            try:
+                return np.asarray(self.keras.ops.convert_to_numpy(value))
+            except (TypeError, ValueError, NotImplementedError):  # such as JAX's typed random keys
+                return None
         return None
+
+    def held_variables(self, value: Any, model: Any) -> Optional[List[Any]]:
+        """Variables of a Keras object that a peer holds, but for the model's own; None for other objects."""
+        if isinstance(value, self.keras.Variable):
+            found = [value]
+        elif isinstance(value, self.keras.random.SeedGenerator):
+            found = [value.state]
+        elif isinstance(value, (self.keras.Layer, self.keras.Metric, self.keras.optimizers.Optimizer)):
+            found = list(value.variables)
+        else:
+            return None
+        own = {id(variable) for variable in model.variables + model.metrics_variables}
+        own |= {id(variable) for optimizer in self.optimizers(model) for variable in optimizer.variables}
+        return [variable for variable in found if id(variable) not in own]
+
+    def release(self) -> None:
+        """Lets go of the model's variables when fit is over."""
+        self.engine.release()
 
     # -- the script, for finding what changed
 

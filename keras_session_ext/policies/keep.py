@@ -65,6 +65,9 @@ class KeepPolicy:
             reasons[info.id].append("wanted by none of {!r}".format(self))
         return Plan(keep, remove, reasons)
 
+    def __repr__(self) -> str:
+        return type(self).__name__ + "()"
+
     def __or__(self, other: "KeepPolicy") -> "KeepAny":
         return KeepAny([self, as_keep_policy(other)])
 
@@ -185,6 +188,3 @@ class KeepAll(KeepPolicy):
 
     def wanted(self, infos):
         return {info.id: "everything is kept" for info in infos}
-
-    def __repr__(self):
-        return "KeepAll()"

@@ -1,11 +1,14 @@
 """The plain attributes of a Python object: what changed since a moment, and how to put it back.
 
 Used for peers' callbacks and for data sources. Nothing is pickled: numbers,
-text, lists, dicts, arrays and random generators are captured; so are the plain
-attributes of the object's own helper objects, and the variables that its
-functions close over.
+text, lists, dicts, arrays, tensors and random generators are captured; so are
+the attributes of the object's own helper objects, the variables that its
+functions close over, and the variables of Keras objects it holds. Values are
+put back in place, so that objects that share them still do.
 """
 
+import functools
+import random
 import types
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -14,8 +17,15 @@ import numpy as np
 from keras_session_ext.state import tree
 
 _LIMIT_BYTES = 1 << 30
-_STATELESS = (types.ModuleType, types.BuiltinFunctionType, types.MethodType, type)
+_SMALL_BYTES = 1 << 24
+_STATELESS = (types.ModuleType, types.BuiltinFunctionType, type)
+_STATELESS_MODULES = ("_io", "io", "_thread", "threading", "logging", "pathlib", "re", "socket", "concurrent", "queue")
+_GENERATORS = (random.Random, np.random.RandomState, np.random.Generator)
 _DEPTH = 3
+_VARIABLES = object()  # in place of a key: the holder is a list of Keras variables
+_NOWHERE = object()  # in place of a key: the value can only be changed in place
+
+Places = Dict[str, Tuple[Any, Any, Any]]
 
 
 class Attributes:
@@ -34,18 +44,18 @@ class Attributes:
         return {name: tree.fingerprint(value) for name, value in self.values.items()}
 
 
-def look(subject: Any, skipped: set, family: Any) -> Attributes:
+def look(subject: Any, skipped: set, run: Any) -> Attributes:
     """Reads the attributes of `subject`; nothing is copied.
 
     Args:
         subject: a callback or a data source.
         skipped: names that are no state.
-        family: tells the framework's own objects and tensors.
+        run: the fit; its model's own variables are left out.
     """
     values: Dict[str, Any] = {}
     opaque: List[str] = []
-    for name, (_, _, value) in _places(subject, skipped, family, "", _DEPTH, set()).items():
-        array = family.as_array(value)
+    for name, (_, _, value) in _Walk(run).places(subject, skipped).items():
+        array = run.family.as_array(value)
         value = value if array is None else array
         try:
             tree.flatten(value)
@@ -56,78 +66,127 @@ def look(subject: Any, skipped: set, family: Any) -> Attributes:
     return Attributes(values, opaque)
 
 
-def _places(subject, skipped, family, prefix, depth, seen) -> Dict[str, Tuple[Any, Any, Any]]:
-    """Dotted name -> (holder, key, value); `key` is None for a closure's cell, of which the holder is the cell."""
-    found: Dict[str, Tuple[Any, Any, Any]] = {}
-    for name, value in sorted(getattr(subject, "__dict__", {}).items()):
-        if name in skipped or id(value) in seen:
-            continue
-        found.update(_place(subject, name, value, prefix + name, family, depth, seen))
-    return found
+class _Walk:
+    """Finds where an object keeps its state: dotted name -> (holder, key, value)."""
 
+    def __init__(self, run: Any):
+        self._family = run.family
+        self._model = run.model
+        self._seen: set = set()
 
-def _place(holder, key, value, name, family, depth, seen):
-    if isinstance(value, types.FunctionType):
-        return _function_places(value, name, family, seen)
-    if isinstance(value, _STATELESS) or (family.is_framework_object(value) and family.as_array(value) is None):
-        return {}
-    if depth and _is_helper(value):
-        return _places(value, set(), family, name + ".", depth - 1, seen | {id(holder)})
-    return {name: (holder, key, value)}
+    def places(self, subject: Any, skipped: Any = (), prefix: str = "", depth: int = _DEPTH) -> Places:
+        found: Places = {}
+        if id(subject) in self._seen:
+            return found
+        self._seen.add(id(subject))
+        for name, value in sorted(getattr(subject, "__dict__", {}).items()):
+            if name not in skipped:
+                found.update(self._place(subject, name, value, prefix + name, depth))
+        return found
+
+    def _place(self, holder, key, value, name, depth) -> Places:
+        if self._family.as_array(value) is not None:
+            return {name: (holder, key, value)}
+        variables = self._family.held_variables(value, self._model)
+        if variables is not None:
+            arrays = [np.asarray(self._family.keras.ops.convert_to_numpy(one.value)) for one in variables]
+            return {name + ".variables": (variables, _VARIABLES, arrays)} if variables else {}
+        if isinstance(value, types.FunctionType):
+            return self._function(value, name, depth)
+        if isinstance(value, types.MethodType):
+            return self._place(None, _NOWHERE, value.__self__, name + ".self", depth)
+        if isinstance(value, functools.partial):
+            return self._partial(value, name, depth)
+        if isinstance(value, _STATELESS) or self._family.is_framework_object(value):
+            return {}
+        if type(value).__module__.split(".")[0] in _STATELESS_MODULES:
+            return {}
+        if depth and _is_helper(value):
+            return self.places(value, (), name + ".", depth - 1)
+        return {name: (holder, key, value)}
+
+    def _partial(self, value, name, depth) -> Places:
+        found = self._place(None, _NOWHERE, value.func, name + ".func", depth)
+        for key, item in list(enumerate(value.args)) + sorted(value.keywords.items()):
+            if _can_change(item):
+                found.update(self._place(None, _NOWHERE, item, "{}.{}".format(name, key), depth))
+        return found
+
+    def _function(self, function, name, depth) -> Places:
+        if id(function) in self._seen:
+            return {}
+        self._seen.add(id(function))
+        found: Places = {}
+        for variable, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
+            try:
+                value = cell.cell_contents
+            except ValueError:
+                continue  # not bound yet
+            found.update(self._place(cell, None, value, "{}.{}".format(name, variable), depth))
+        for variable in function.__code__.co_names:
+            value = function.__globals__.get(variable)
+            if _can_change(value) and not callable(value):
+                found.update(self._place(function.__globals__, variable, value, "{}.{}".format(name, variable), depth))
+        return found
 
 
 def _is_helper(value) -> bool:
     """An object of the user's own class, whose attributes are its state."""
     module = type(value).__module__
-    return hasattr(value, "__dict__") and module not in ("builtins", "random", "threading", "io", "logging") \
+    return hasattr(value, "__dict__") and module not in ("builtins", "random", "collections") \
         and not module.startswith(("numpy", "_"))
 
 
-def _function_places(function, name, family, seen):
-    found = {}
-    for variable, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
-        try:
-            value = cell.cell_contents
-        except ValueError:
-            continue  # not bound yet
-        if _holds_state(value) and id(value) not in seen:
-            found["{}.{}".format(name, variable)] = (cell, None, value)
-    for variable in function.__code__.co_names:
-        value = function.__globals__.get(variable)
-        if _holds_state(value) and not isinstance(value, (bool, int, float, str)):
-            found["{}.{}".format(name, variable)] = (function.__globals__, variable, value)
-    return found
+def _can_change(value) -> bool:
+    return isinstance(value, (list, dict, set, np.ndarray, *_GENERATORS)) or _is_helper(value)
 
 
-def _holds_state(value) -> bool:
-    return isinstance(value, (bool, int, float, str, list, dict, set, np.ndarray))
+def baseline(found: Attributes, before: Dict[str, str]) -> Dict[str, str]:
+    """Fingerprints of what is the script's to say: all but what every process makes anew.
+
+    Small arrays, random generators and what `on_train_begin` set are left out, so
+    they count as changed and are captured: without a seed they differ from
+    process to process.
+
+    Args:
+        found: the attributes right after `on_train_begin`.
+        before: their fingerprints right before it.
+    """
+    prints = found.fingerprints()
+    return {name: print_ for name, print_ in prints.items()
+            if before.get(name, print_) == print_ and not _is_made_anew(found.values[name])}
 
 
-def changed(found: Attributes, baseline: Dict[str, str]) -> Tuple[Dict[str, Any], List[str]]:
-    """Copies of the values that differ from `baseline`, and the names that are too large."""
+def _is_made_anew(value) -> bool:
+    if isinstance(value, _GENERATORS):
+        return True
+    if isinstance(value, dict):
+        return any(map(_is_made_anew, value.values()))
+    if isinstance(value, (list, tuple)):
+        return any(map(_is_made_anew, value))
+    return isinstance(value, (np.ndarray, np.generic)) and value.nbytes <= _SMALL_BYTES
+
+
+def changed(found: Attributes, begun: Dict[str, str]) -> Tuple[Dict[str, Any], List[str]]:
+    """Copies of the values that differ from the baseline, and the names that are too large."""
     copies, large = {}, []
     for name, print_ in found.fingerprints().items():
-        if baseline.get(name) == print_:
+        if begun.get(name) == print_:
             continue
-        if _size(found.values[name]) > _LIMIT_BYTES:
-            large.append(name)
+        if sum(array.nbytes for _, array in tree.flatten(found.values[name])[1]) > _LIMIT_BYTES:
+            large.append(name + " (too large)")
         else:
             copies[name] = tree.copy(found.values[name])
     return copies, large
 
 
-def _size(value) -> int:
-    return sum(array.nbytes for _, array in tree.flatten(value)[1])
-
-
-def put_back(subject: Any, values: Dict[str, Any], skipped: set, family: Any) -> List[str]:
+def put_back(subject: Any, values: Dict[str, Any], skipped: set, run: Any) -> List[str]:
     """Sets captured values; returns the names for which there is no place any more."""
-    places = _places(subject, skipped, family, "", _DEPTH, set())
+    places = _Walk(run).places(subject, skipped)
     lost = []
     for name, value in values.items():
         if name in places:
-            holder, key, live = places[name]
-            _set(holder, key, live, tree.copy(value))
+            _set(*places[name], tree.copy(value), run.family)
         elif "." not in name:
             setattr(subject, name, tree.copy(value))
         else:
@@ -135,22 +194,53 @@ def put_back(subject: Any, values: Dict[str, Any], skipped: set, family: Any) ->
     return lost
 
 
-def _set(holder, key, live, value) -> None:
-    """In place where others may hold the same object, else anew."""
+def _set(holder, key, live, value, family) -> None:
+    if key is _VARIABLES:
+        for variable, array in zip(holder, value):
+            variable.assign(array)
+    elif family.as_array(live) is not None:
+        _put(holder, key, family.keras.ops.convert_to_tensor(value))
+    elif not _in_place(live, value):
+        _put(holder, key, value)
+
+
+def _put(holder, key, value) -> None:
+    if key is None:
+        holder.cell_contents = value
+    elif isinstance(holder, dict):
+        holder[key] = value
+    elif key is not _NOWHERE:
+        setattr(holder, key, value)
+
+
+def _in_place(live, value) -> bool:
+    """Gives `live` the content of `value`, where its kind allows it: others may hold the same object."""
     if isinstance(live, list) and isinstance(value, list):
-        live[:] = value
-    elif type(live) is type(value) and isinstance(live, (dict, set)):
+        live[:] = [live[i] if i < len(live) and _in_place(live[i], item) else item for i, item in enumerate(value)]
+    elif isinstance(live, dict) and isinstance(value, dict):
+        merged = {key: live[key] if key in live and _in_place(live[key], item) else item for key, item in value.items()}
+        live.clear()
+        live.update(merged)
+    elif type(live) is type(value) and hasattr(live, "maxlen") and hasattr(live, "extend"):
+        items = list(value)
+        live.clear()
+        live.extend(items)
+    elif type(live) is type(value) and isinstance(live, set):
         live.clear()
         live.update(value)
     elif isinstance(live, np.ndarray) and isinstance(value, np.ndarray) and live.flags.writeable \
             and (live.shape, live.dtype) == (value.shape, value.dtype):
         live[...] = value
-    elif key is None:
-        holder.cell_contents = value
-    elif isinstance(holder, dict):
-        holder[key] = value
+    elif type(live) is type(value) is random.Random:
+        live.setstate(value.getstate())
+    elif type(live) is type(value) is np.random.RandomState:
+        live.set_state(value.get_state())
+    elif type(live) is type(value) is np.random.Generator \
+            and type(live.bit_generator) is type(value.bit_generator):
+        live.bit_generator.state = value.bit_generator.state
     else:
-        setattr(holder, key, value)
+        return False
+    return True
 
 
 def own_state(subject: Any) -> Optional[Tuple[Any, Any]]:

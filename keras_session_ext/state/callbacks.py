@@ -9,6 +9,7 @@ import os
 from typing import Any, Dict, Iterator, List, Tuple
 
 from keras_session_ext.checkpoint import files
+from keras_session_ext.errors import ConfigError
 from keras_session_ext.state import attributes, tree
 
 NAME = "callbacks"
@@ -23,13 +24,26 @@ def keyed(peers: List[Any]) -> Iterator[Tuple[str, Any]]:
         yield "{} {}".format(name, seen[name]), peer
 
 
-def begin(run) -> None:
-    """Remembers what every peer looks like right after its `on_train_begin`."""
-    run.baseline = {}
+def _looks(run) -> Iterator[Tuple[str, Any]]:
     for key, peer in keyed(run.peers):
         skipped = run.family.skipped_attributes(peer)
         if skipped is not None and attributes.own_state(peer) is None:
-            run.baseline[key] = attributes.look(peer, skipped, run.family).fingerprints()
+            yield key, attributes.look(peer, skipped, run)
+
+
+def before_begin(run) -> None:
+    """Remembers what every peer looks like right before its `on_train_begin`."""
+    run.before = {key: found.fingerprints() for key, found in _looks(run)}
+
+
+def begin(run) -> None:
+    """Remembers what every peer looks like right after its `on_train_begin`."""
+    run.baseline = {key: attributes.baseline(found, run.before.get(key, {})) for key, found in _looks(run)}
+
+
+def values(run) -> Dict[str, Any]:
+    """Copies of all that can be captured, for a second start in one process."""
+    return {key: {"values": tree.copy(found.values)} for key, found in _looks(run)}
 
 
 def capture(run) -> Dict[str, Any]:
@@ -42,13 +56,25 @@ def _capture(key: str, peer: Any, run) -> Dict[str, Any]:
         return {}
     own = attributes.own_state(peer)
     if own is not None:
-        return {"own": tree.copy(own[0]())}
-    found = attributes.look(peer, skipped, run.family)
-    values, large = attributes.changed(found, run.baseline.get(key, {}))
-    state: Dict[str, Any] = {"values": values, "missing": found.opaque + large if _is_users(peer) else large}
+        return {"own": _own_state(peer, own[0])}
+    found = attributes.look(peer, skipped, run)
+    begun = run.baseline.get(key, {})
+    changed, large = attributes.changed(found, begun)
+    state: Dict[str, Any] = {"values": changed, "missing": found.opaque + large if _is_users(peer) else large}
+    if _is_users(peer):
+        state["baseline"] = {name: print_ for name, print_ in begun.items() if name not in changed}
     if run.family.is_peer(peer, "CSVLogger"):
         state["csv_bytes"] = _csv_bytes(peer)
     return state
+
+
+def _own_state(peer, get) -> Any:
+    try:
+        return tree.copy(get())
+    except tree.NotPlain as error:
+        raise ConfigError(
+            "{}.get_state() returned something that cannot be stored: {}. Return numbers, text, lists, dicts, arrays "
+            "or random generators.".format(type(peer).__name__, error))
 
 
 def _is_users(peer: Any) -> bool:
@@ -88,6 +114,10 @@ def changes(state: Dict[str, Any], run) -> List[str]:
     live = {key for key, peer in keyed(run.peers) if run.family.skipped_attributes(peer) is not None}
     names = {key: key.split(" ")[0].rsplit(".", 1)[-1] for key in live | set(state)}
     gone = ["callback {}: no longer in the list".format(names[key]) for key in state if key not in live]
+    for key in sorted(live & set(state)):
+        for name, print_ in state[key].get("baseline", {}).items():
+            if run.baseline.get(key, {}).get(name, print_) != print_:
+                gone.append("{}.{}: another value than at the checkpoint".format(names[key], name))
     return gone + ["callback {}: new in the list".format(names[key]) for key in sorted(live)
                    if key not in state and names[key] != "History"]
 
@@ -103,5 +133,5 @@ def restore(state: Dict[str, Any], run) -> None:
                 own[1](tree.copy(saved["own"]))
             continue
         skipped = run.family.skipped_attributes(peer) or set()
-        for name in attributes.put_back(peer, saved["values"], skipped, run.family):
+        for name in attributes.put_back(peer, saved["values"], skipped, run):
             run.report.because("{} has no {} any more".format(type(peer).__name__, name))

@@ -10,42 +10,56 @@ _POSITION = ("source", "batch_size", "samples", "batches", "steps_per_epoch", "s
 
 
 def begin(run) -> None:
-    """Remembers what the user's source looks like before training."""
-    source = run.feed.user_source
-    if source is not None and attributes.own_state(source) is None:
-        run.source_baseline = attributes.look(source, set(), run.family).fingerprints()
+    """Remembers what the user's sources look like before training."""
+    run.source_baseline = {}
+    for name, source in _sources(run):
+        if attributes.own_state(source) is None:
+            run.source_baseline[name] = attributes.baseline(attributes.look(source, set(), run), {})
+
+
+def _sources(run):
+    """The user's own objects that batches come from, training's and validation's."""
+    if run.feed.user_source is not None:
+        yield "training", run.feed.user_source
+    if run.family.is_py_dataset(run.validation_data):
+        yield "validation", run.validation_data
 
 
 def epoch_start(run) -> None:
     """Captures the source's state before it is asked for the epoch's batches."""
-    run.source_state = _source_state(run)
+    if run.feed.begins_pass:
+        run.source_state = _state(run, "training")
 
 
-def _source_state(run) -> Any:
-    source = run.feed.user_source
+def _state(run, name: str) -> Any:
+    source = dict(_sources(run)).get(name)
     if source is None:
         return None
     own = attributes.own_state(source)
     if own is not None:
         return {"own": tree.copy(own[0]())}
-    values, large = attributes.changed(attributes.look(source, set(), run.family), run.source_baseline)
-    return {"values": values, "large": large}
+    values, large = attributes.changed(attributes.look(source, set(), run), run.source_baseline.get(name, {}))
+    return {"values": values, "large": large, "baseline": run.source_baseline.get(name, {})}
 
 
-def restore_source(state: Dict[str, Any], run) -> None:
-    """Gives the source the state it had at the start of the epoch, or now between epochs."""
-    saved, source = state["source_state"], run.feed.user_source
+def restore_source(state: Dict[str, Any], run, name: str = "training") -> None:
+    """Gives a source the state it had at the start of the pass, or now between epochs."""
+    saved, source = state[name + "_source"], dict(_sources(run)).get(name)
     if not saved or source is None:
         return
     own = attributes.own_state(source)
     if "own" in saved:
         if own is not None:
             own[1](tree.copy(saved["own"]))
-    else:
-        attributes.put_back(source, saved["values"], set(), run.family)
-        for name in saved["large"]:
-            run.report.because("the {}'s attribute {} is too large to be captured; offer get_state and "
-                               "set_state".format(run.feed.source, name))
+        return
+    attributes.put_back(source, saved["values"], set(), run)
+    kind = type(source).__name__
+    for large in saved["large"]:
+        run.report.because("{}'s attribute {} cannot be captured; offer get_state and set_state".format(kind, large))
+    live = run.source_baseline.get(name, {})
+    for attribute, print_ in saved["baseline"].items():
+        if attribute not in saved["values"] and live.get(attribute, print_) != print_:
+            run.report.because("{}'s attribute {} is not what it was; make it from a seed".format(kind, attribute))
 
 
 def capture(run) -> Dict[str, Any]:
@@ -53,7 +67,9 @@ def capture(run) -> Dict[str, Any]:
     return {
         "feed": run.feed.capture(at_epoch_end=between),
         "describe": run.feed.describe(),
-        "source_state": _source_state(run) if between else run.source_state,
+        "training_source": run.source_state if run.feed.in_pass(between) else _state(run, "training"),
+        "validation_source": _state(run, "validation"),
+        "content": run.content,
         "validation_iterators": run.validation_iterators,
         "epoch_over": run.epoch_over,
     }
@@ -61,7 +77,7 @@ def capture(run) -> Dict[str, Any]:
 
 def why_not_exact(run) -> List[str]:
     """Reasons why the rest of the run could not be replayed from here."""
-    reasons = list(run.feed.why_not_exact())
+    reasons = list(run.feed.why_not_exact()) + run.feed.shares_shuffle(run.validation_data)
     if run.validation is not None:
         if run.validation.source == "generator":
             reasons.append("validation_data is a generator, whose place between epochs is lost; use arrays, a "
@@ -85,5 +101,10 @@ def check(state: Dict[str, Any], run) -> List[str]:
 
 def restore(state: Dict[str, Any], run) -> None:
     run.validation_iterators = state["validation_iterators"]
-    run.feed.resume(state["feed"], run.progress.batch, run.epoch_over)
+    run.feed.resume(state["feed"], run.progress.batch, run.epoch_over, run.stopped)
     restore_source(state, run)
+    restore_source(state, run, "validation")
+    for name, checksum in state["content"].items():
+        if run.content.get(name) != checksum:
+            run.report.because("the arrays given to fit for {} are not those of the checkpoint; seed what makes "
+                               "them".format(name))

@@ -2,6 +2,8 @@
 
 from typing import Any, Dict, List
 
+import numpy as np
+
 from keras_session_ext.state import tree
 
 NAME = "history"
@@ -16,7 +18,7 @@ def capture(run) -> List[Dict[str, Any]]:
 
 
 def _plain(history):
-    return {name: [value if isinstance(value, (int, float, str)) else float(value) for value in values]
+    return {name: [value if isinstance(value, (int, float, str)) else np.asarray(value)[()] for value in values]
             for name, values in history.items()}
 
 

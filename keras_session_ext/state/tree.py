@@ -5,6 +5,7 @@ NumPy scalars and numeric arrays, and random generators of Python and NumPy.
 What JSON cannot say exactly is written as `{"$tag": …}`.
 """
 
+import collections
 import json
 import random
 from typing import Any, Callable, Dict, List, Tuple
@@ -47,6 +48,8 @@ def encode(value: Any, put: Callable[[np.ndarray, str], int], path: str = "") ->
         return {"$array": put(value, path)}
     if kind is bytes:
         return {"$bytes": value.hex()}
+    if kind is collections.deque:
+        return {"$deque": [value.maxlen, encode(list(value), put, path)]}
     if kind in (list, tuple, set, frozenset):
         if kind in (set, frozenset):
             items = [encode(item, put, path) for item in sorted(value, key=repr)]
@@ -113,6 +116,7 @@ _DECODERS: Dict[str, Callable] = {
     "$set": lambda content, get: set(decode(content, get)),
     "$frozenset": lambda content, get: frozenset(decode(content, get)),
     "$dict": lambda content, get: {decode(key, get): decode(item, get) for key, item in content},
+    "$deque": lambda content, get: collections.deque(decode(content[1], get), content[0]),
     "$random": _random, "$RandomState": _random_state, "$Generator": _generator,
 }
 
