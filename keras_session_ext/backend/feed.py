@@ -16,9 +16,8 @@ from typing import Any, Callable, Dict, List, Optional
 from keras_session_ext.backend import dataset_graph
 from keras_session_ext.backend import random as host_random
 from keras_session_ext.backend.order import Order
-from keras_session_ext.backend.sources import CountedDataset, Pass, TappedLoader
+from keras_session_ext.backend.sources import CountedDataset, Pass, TappedLoader, drop_leftovers, ran_out
 from keras_session_ext.backend.tap import Tap
-from keras_session_ext.errors import StateMismatch
 
 _SOURCES = {
     "ArrayDataAdapter": "arrays", "TFDatasetAdapter": "tf.data.Dataset", "PyDatasetAdapter": "PyDataset",
@@ -221,7 +220,7 @@ class Feed:
     def _epoch(self):
         """Stands in for `EpochIterator._enumerate_iterator`, one call per epoch."""
         self.on_epoch_start()
-        self._drop_leftovers()
+        drop_leftovers(self.adapter)
         resume = self._resume
         if resume is not None:
             if not resume["consumed"] and not resume["epoch_over"]:
@@ -257,18 +256,6 @@ class Feed:
             done += self._iterator.steps_per_execution
         limit = self._iterator.steps_per_epoch or self.adapter.num_batches
         return min(done, limit) if limit else done
-
-    def _drop_leftovers(self):
-        """What the workers had fetched beyond the last epoch's end would begin this one again.
-
-        `PyDatasetEnqueuer.stop` keeps those batches in `ready_queue`; after the
-        model was built from one batch even the first epoch begins with some twice.
-        """
-        queue = getattr(getattr(self.adapter, "enqueuer", None), "ready_queue", None)
-        if queue is None or self.adapter.num_batches is None:
-            return
-        while not queue.empty():
-            queue.get_nowait()
 
     # -- saving and resuming
 
@@ -370,7 +357,7 @@ class Feed:
                 next(iterator)
             except Exception as error:
                 if isinstance(error, StopIteration) or type(error).__name__ == "OutOfRangeError":
-                    raise _ran_out(done, count)
+                    raise ran_out(done, count)
                 raise
         self._consumed = count
         if self.tap is not None and resume.get("chain") is not None:
@@ -405,10 +392,3 @@ class Feed:
         dataset = self._order.shuffled(self.adapter.get_tf_dataset)
         self._iterator._distributed_dataset = (
             self._iterator._distribute_strategy.experimental_distribute_dataset(dataset))
-
-
-def _ran_out(done: int, count: int) -> StateMismatch:
-    return StateMismatch(
-        "Cannot go on in the middle of the epoch: {} batches were trained on, but the data ended after {}.".format(
-            count, done),
-        advice="Give fit the data it had, or start in a new directory.")

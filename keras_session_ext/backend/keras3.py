@@ -6,7 +6,7 @@ were seen in, stand in the table of `keras_session_ext.backend`.
 
 import re
 import sys
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -14,25 +14,8 @@ from keras_session_ext.backend import random as host_random
 from keras_session_ext.backend.engines import ENGINES
 from keras_session_ext.backend.feed import Feed
 from keras_session_ext.backend.tap import digest
+from keras_session_ext.backend.variables import KerasParts, Leaf, keras_parts, leaves_of
 from keras_session_ext.errors import UnsupportedBackend
-
-
-class Leaf(NamedTuple):
-    """One variable of a model or optimizer.
-
-    Attributes:
-        key: position and local name, the same in every process.
-        path: Keras's own path, for messages.
-        shape, dtype: of the variable.
-        variable: the Keras variable.
-    """
-
-    key: str
-    path: str
-    shape: Tuple[int, ...]
-    dtype: str
-    variable: Any
-
 
 #: attributes of peers that Keras derives again by itself, or that are the script's to say
 _NOT_STATE = {
@@ -166,17 +149,17 @@ class Keras3:
 
     def model_variables(self, model: Any) -> List[Leaf]:
         self._sync(model)
-        return _leaves(model.variables)
+        return leaves_of(model.variables)
 
     def metric_variables(self, model: Any) -> List[Leaf]:
-        return _leaves(model.metrics_variables)
+        return leaves_of(model.metrics_variables)
 
     def optimizer_variables(self, model: Any) -> List[Leaf]:
         """Variables of all optimizers: the compiled one, and those that are attributes (GANs)."""
         variables: List[Any] = []
         for optimizer in self.optimizers(model):
             variables += optimizer.variables
-        return _leaves(variables)
+        return leaves_of(variables)
 
     def optimizers(self, model: Any) -> List[Any]:
         found: List[Any] = []
@@ -353,32 +336,9 @@ class Keras3:
             made[name] = _text(value)
         return made
 
-    # -- the view for plain Keras
-
-    def keras_view(self, model: Any) -> Tuple[Dict[str, bytes], List[Tuple[str, List[Tuple[str, Any]]]], List[str]]:
-        """What plain Keras needs to open the file.
-
-        Returns:
-            Attributes of the root, the layers with (weight name, variable), and what the view lacks.
-        """
-        import json
-
-        from keras.src.legacy.saving import json_utils, legacy_h5_format, saving_options
-
-        attributes = {"keras_version": self.keras.__version__.encode(), "backend": self.engine.name.encode()}
-        lacks = ["optimizer_weights: this Keras cannot reload them from .h5"]
-        try:
-            with saving_options.keras_option_scope(use_legacy_config=True):
-                config = {"class_name": type(model).__name__, "config": model.get_config()}
-                attributes["model_config"] = json.dumps(config, default=json_utils.get_json_type).encode()
-        except Exception as error:  # the user's get_config may raise anything; the view is best effort
-            lacks.append("model_config: {}".format(str(error).split("\n")[0][:200]))
-        layers = [(layer.name, [(str(v.path), v) for v in legacy_h5_format._legacy_weights(layer)])
-                  for layer in model.layers]
-        own = model._trainable_variables + model._non_trainable_variables
-        weights = {id(v) for v in model.weights}
-        layers.append(("top_level_model_weights", [(str(v.path), v) for v in own if id(v) in weights]))
-        return attributes, layers, lacks
+    def keras_view(self, model: Any) -> KerasParts:
+        """What plain Keras needs to open the file."""
+        return keras_parts(self.keras, self.engine.name, model)
 
     def print_message(self, text: str) -> None:
         """Prints the way Keras does, in notebooks and under its interactive-logging switch."""
@@ -392,19 +352,6 @@ def _frames():
     while frame is not None:
         yield frame
         frame = frame.f_back
-
-
-def _leaves(variables) -> List[Leaf]:
-    made: List[Leaf] = []
-    seen = set()
-    for variable in variables:
-        if id(variable) in seen:
-            continue
-        seen.add(id(variable))
-        local = re.sub(r"_\d+$", "", str(variable.name))
-        key = "{:04d}/{}".format(len(made), local)
-        made.append(Leaf(key, str(variable.path), tuple(variable.shape), str(variable.dtype), variable))
-    return made
 
 
 def _safe(function) -> Dict[str, Any]:

@@ -1,6 +1,9 @@
 """Stand-ins for data sources, which tell the feed what is asked of them."""
 
+from typing import Any
+
 from keras_session_ext.backend.tap import Tap
+from keras_session_ext.errors import StateMismatch
 
 
 class Pass:
@@ -73,3 +76,24 @@ class TappedLoader:
 
         for generator, state in zip(self._own_generators(), states):
             generator.set_state(torch.from_numpy(state.copy()))
+
+
+def drop_leftovers(adapter: Any) -> None:
+    """Clears what workers had fetched beyond the last epoch's end; it would begin this one again.
+
+    `PyDatasetEnqueuer.stop` keeps those batches in `ready_queue`; after the
+    model was built from one batch even the first epoch begins with some twice.
+    """
+    queue = getattr(getattr(adapter, "enqueuer", None), "ready_queue", None)
+    if queue is None or adapter.num_batches is None:
+        return
+    while not queue.empty():
+        queue.get_nowait()
+
+
+def ran_out(done: int, count: int) -> StateMismatch:
+    """The error for data that ended before the place to go on from."""
+    return StateMismatch(
+        "Cannot go on in the middle of the epoch: {} batches were trained on, but the data ended after {}.".format(
+            count, done),
+        advice="Give fit the data it had, or start in a new directory.")

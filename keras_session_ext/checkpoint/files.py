@@ -215,6 +215,8 @@ def lock(path: str, mode: int = 0o600) -> Optional[int]:
             raise
     try:
         write_owner(fd)
-    except OSError:
-        pass  # a full disk: the note is only for other processes' messages
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):  # the note is only for other processes' messages
+            os.close(fd)
+            raise
     return fd
