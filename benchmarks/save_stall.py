@@ -3,7 +3,8 @@
     KERAS_BACKEND=tensorflow python benchmarks/save_stall.py [--mebibytes 120] [--rounds 5]
 
 Each callback saves once per epoch. "in hooks" is the time the training thread
-spends inside the callback per save; "whole epoch" adds the slow-down of the
+spends inside the callback per save, ours with the wait for the last one when
+fit ends; "whole epoch" adds the slow-down of the
 steps while a background write goes on (the epoch's time above that of a run
 without any callback). Medians over rounds taken in turn; ratios to ours. A
 first figure: the machine is noisy, and nothing here is asserted.
