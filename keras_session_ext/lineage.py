@@ -7,7 +7,7 @@ fit of a callback is a stage of its run.
 
 import difflib
 import os
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Set
 
 import numpy as np
 
@@ -98,9 +98,10 @@ class Lineage:
             return newest
         if newest.info.progress.stage < stage:
             return None
-        # a branch has the ends of earlier stages from the run it left
-        ends = [info for info in self._directory.infos() if info.run in (self.run, newest.info.run)
-                and info.order <= newest.info.order and info.progress.stage == stage and info.finished]
+        known = self._directory.infos()
+        runs = _ancestors(newest.info, known)
+        ends = [info for info in known if info.run in runs and info.order <= newest.info.order
+                and info.progress.stage == stage and info.finished]
         found = self._newest(ends)
         if found is None:
             raise CheckpointNotFound(
@@ -123,6 +124,15 @@ class Lineage:
 
     def removed(self, ids: List[str]) -> None:
         self.infos = [info for info in self.infos if info.id not in ids]
+
+
+def _ancestors(info: CheckpointInfo, known: List[CheckpointInfo]) -> Set[str]:
+    """The run of a checkpoint and those it branched off from, which hold the ends of its earlier stages."""
+    by_id, runs = {one.id: one for one in known}, {info.run}
+    while info.branch_of in by_id and by_id[info.branch_of].run not in runs:
+        info = by_id[info.branch_of]
+        runs.add(info.run)
+    return runs
 
 
 def read(path: str) -> Candidate:

@@ -127,6 +127,22 @@ def test_stages(tmp_path):
     assert len(second["loss"]) == 3
 
 
+def test_a_branch_from_a_later_stage(tmp_path):
+    def script(restore):
+        model = make_model()
+        checkpoint = kse.SessionCheckpoint(tmp_path, verbose=0, background=False, keep=kse.KeepAll(), restore=restore)
+        for epochs in (1, 3):
+            fit(None, epochs, model, checkpoint=checkpoint)
+        return weights(model), checkpoint.resume_report
+
+    whole, _ = script("auto")
+    origin = next(i for i in kse.list_checkpoints(tmp_path) if (i.progress.stage, i.progress.epoch) == (1, 1))
+    branch, report = script(origin.id)
+    assert report.checkpoint == origin.id and same(whole, branch)
+    again, report = script(origin.id)
+    assert report.checkpoint != origin.id and report.exact and same(whole, again)
+
+
 def test_more_epochs_in_a_stage_make_the_later_ones_start_anew(tmp_path):
     def script(first_epochs):
         model = make_model()
