@@ -213,14 +213,24 @@ class RunDirectory:
         return [os.path.join(self.checkpoints, match.group(0)) for match in matches]
 
     def infos(self, rejected: Optional[List[str]] = None) -> List[CheckpointInfo]:
-        """Headers of all checkpoints, newest first; damaged ones are told in `rejected`."""
-        found = []
-        for path in self.paths():
-            try:
-                found.append(reader.read_header(path).info)
-            except (CheckpointCorrupt, CheckpointNotFound) as error:
-                if rejected is not None:
-                    rejected.append(str(error))
+        """Headers of all checkpoints, newest first; damaged ones are told in `rejected`.
+
+        A run at work removes old files while we look; if that took all we knew
+        of, newer ones have come, and we look again.
+        """
+        for _ in range(100):
+            found, damaged, vanished = [], [], False
+            for path in self.paths():
+                try:
+                    found.append(reader.read_header(path).info)
+                except CheckpointNotFound:
+                    vanished = True
+                except CheckpointCorrupt as error:
+                    damaged.append(str(error))
+            if found or not vanished:
+                break
+        if rejected is not None:
+            rejected += damaged
         return sorted(found, key=lambda info: info.order, reverse=True)
 
 
