@@ -112,10 +112,10 @@ def telling(infos):
     return list({found[len(found) // 2].id: found[len(found) // 2] for found in kinds.values() if found}.values())
 
 
-def resume_copies(engine, task, folder):
-    """Resumes a copy of the finished run in `folder`/whole from its telling checkpoints."""
+def resume_copies(engine, task, folder, count):
+    """Resumes a copy of the finished run in `folder`/whole from its first `count` telling checkpoints."""
     whole = os.path.join(folder, "whole")
-    for info in telling(list_checkpoints(whole)):
+    for info in telling(list_checkpoints(whole))[:count]:
         copy = os.path.join(folder, "copy")
         shutil.copytree(whole, copy)
         keep_only(copy, info)

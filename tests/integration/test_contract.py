@@ -423,11 +423,15 @@ def test_a_failed_save_is_told_and_training_goes_on(tmp_path, monkeypatch, caplo
         sync(fd)
 
     monkeypatch.setattr(files, "sync", failing)
+    checkpoint = kse.SessionCheckpoint(tmp_path, save=kse.EveryEpochs(1), background=background, keep=kse.KeepAll(),
+                                       verbose=0)
+    # each save ends before the next is due, so that it is the second one that fails
+    wait = keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: checkpoint._session._writer.drain(30))
     with caplog.at_level(logging.WARNING, "keras_session_ext"):
-        fit(tmp_path, 4, background=background, keep=kse.KeepAll())
+        fit(None, 4, callbacks=[wait], checkpoint=checkpoint)
     assert any("No space left" in record.getMessage() for record in caplog.records)
     epochs = [info.progress.epoch for info in kse.list_checkpoints(tmp_path)]
-    assert 4 in epochs and 1 in epochs
+    assert epochs == [4, 3, 1]
     assert not [name for name in os.listdir(tmp_path / "checkpoints") if name.startswith(".tmp")]
 
 

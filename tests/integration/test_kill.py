@@ -14,17 +14,17 @@ MOMENTS_WITHOUT_VALIDATION = ("batch:9", "epoch_begin:2", "write:9")
 EVERY_ROW = [(engine, name) for name, source in SOURCES.items() for engine in source.engines]
 #: what CI runs: every source on one engine, taken in turn, and plain arrays on all
 SELECTION = [(engine, name) for number, (name, source) in enumerate(SOURCES.items()) for engine in source.engines
-             if name == "arrays" or engine == source.engines[number % 2]]
+             if name == "arrays" or engine == source.engines[number % len(source.engines)]]
 
 
-def run_row(engine, name, folder):
-    """One row of the matrix: killed three times, then resumed from checkpoints of every kind."""
+def run_row(engine, name, folder, copies=3):
+    """One row of the matrix: killed three times, then resumed from checkpoints of `copies` kinds."""
     source, task = SOURCES[name], {"source": name}
     moments = MOMENTS if source.validates else MOMENTS_WITHOUT_VALIDATION
     reference, killed = killed_like(engine, task, folder, moments, source.seed is not None)
     assert killed["checkpoint"], "nothing was resumed"
-    copies = resume_copies(engine, task, folder) if source.exact else []
-    for resumed in [killed] + [resumed for _, resumed in copies]:
+    others = resume_copies(engine, task, folder, copies) if source.exact else []
+    for resumed in [killed] + [resumed for _, resumed in others]:
         assert resumed["epochs"] == reference["epochs"]
         assert resumed["exact"] == source.exact, resumed["reasons"]
         if source.exact:
@@ -37,7 +37,7 @@ def run_row(engine, name, folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("engine, name", SELECTION)
 def test_selection(engine, name, tmp_path):
-    run_row(engine, name, str(tmp_path))
+    run_row(engine, name, str(tmp_path), copies=1)
 
 
 @pytest.mark.matrix
