@@ -65,7 +65,7 @@ def save_session(model, path) -> str:
         "progress": Progress()._asdict(), "created": time.time(), "reason": "save_session", "metrics": {},
         "finished": False, "reasons": ["it was saved outside fit: no data position, callbacks and history"],
     }
-    snapshot = take_snapshot(run, _KINDS, fields, {})
+    snapshot = take_snapshot(run, _KINDS, fields)
     save_file(path, Encoder(), snapshot.fields, snapshot.tensors, snapshot.view)
     return path
 

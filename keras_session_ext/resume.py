@@ -145,7 +145,7 @@ class Resume:
 
     def stand_in_logs(self) -> Dict[str, Any]:
         """What the step that must not train returns: the logs of the epoch that is over."""
-        return self._states["epoch_logs"]
+        return self._states["data"]["epoch_logs"]
 
 
 def restore_weights(candidate: Candidate, run: state.Run) -> None:

@@ -291,8 +291,7 @@ class Session:
             "epochs": self._epochs, "script": self._script, "policies": self.policy.get_state(),
             "reasons": self._why_not_exact(),
         }
-        logs = self.family.epoch_logs(run.model) if run.epoch_over else {}
-        return take_snapshot(run, state.KINDS, fields, {"epoch_logs": logs})
+        return take_snapshot(run, state.KINDS, fields)
 
     def _why_not_exact(self) -> List[str]:
         run = self.run

@@ -23,17 +23,16 @@ class Snapshot(NamedTuple):
     view: layout.KerasView
 
 
-def take_snapshot(run: state.Run, kinds, fields: Dict[str, Any], more: Dict[str, Any]) -> Snapshot:
-    """Captures the state kinds of a run, and `more` plain values beside them."""
+def take_snapshot(run: state.Run, kinds, fields: Dict[str, Any]) -> Snapshot:
+    """Captures the state kinds of a run."""
     tensors: List[Tensor] = []
     session: Dict[str, Any] = {}
-    captured = {kind.NAME: kind.capture(run) for kind in kinds}
-    for name, value in dict(captured, **more).items():
-        def put(array, path, name=name):
+    for kind in kinds:
+        def put(array, path, name=kind.NAME):
             tensors.append(Tensor("{}/{}".format(name, path), name, array))
             return len(tensors) - 1
 
-        session[name] = tree.encode(value, put)
+        session[kind.NAME] = tree.encode(kind.capture(run), put)
     attributes, layers, lacks = run.family.keras_view(run.model)
     numbers = {id(leaf.variable): number for number, leaf in enumerate(run.family.model_variables(run.model))}
     view = _keras_view(attributes, layers, numbers, tensors, lacks)

@@ -72,6 +72,7 @@ def capture(run) -> Dict[str, Any]:
         "content": run.content,
         "validation_iterators": run.validation_iterators,
         "epoch_over": run.epoch_over,
+        "epoch_logs": run.family.epoch_logs(run.model) if run.epoch_over else {},
     }
 
 
