@@ -3,10 +3,14 @@
 from typing import Any, Iterator, List
 
 _RANDOM_OPS = ("Random", "Multinomial", "TruncatedNormal")
+SHARED = ("training and validation read from one shuffled tf.data.Dataset, whose order each of them draws anew; write "
+          ".shuffle(n, seed=1, reshuffle_each_iteration=False) before take and skip")
 _PYTHON_OPS = ("PyFunc", "PyFuncStateless", "EagerPyFunc")
 
 
 def _walk(dataset: Any) -> Iterator[Any]:
+    if type(dataset).__name__ == "DatasetV1Adapter":  # hides the dataset it stands for
+        dataset = dataset._dataset
     yield dataset
     for inner in dataset._inputs():
         yield from _walk(inner)
@@ -59,7 +63,8 @@ def _part(part: Any) -> List[str]:
                        "keras.utils.set_random_seed before the dataset is made")
     if getattr(part, "_deterministic", None) in ("false", False):
         reasons.append("the dataset's {} has deterministic=False; leave it out".format(name))
-    if part.options().deterministic is False:
+    options = part.options()
+    if getattr(options, "deterministic", getattr(options, "experimental_deterministic", None)) is False:
         reasons.append("the dataset's options say deterministic=False; leave it out")
     for node in _nodes(part):
         if node.op.startswith(_RANDOM_OPS) and not node.op.startswith("RandomDataset"):
@@ -73,4 +78,13 @@ def _part(part: Any) -> List[str]:
 
 def _unseeded(part: Any) -> bool:
     seeds = [getattr(part, name) for name in ("_seed", "_seed2") if getattr(part, name, None) is not None]
-    return len(seeds) == 2 and all(int(seed) == 0 for seed in seeds)
+    return len(seeds) == 2 and all(_number(seed) == 0 for seed in seeds)
+
+
+def _number(seed: Any) -> Any:
+    """A seed's value; in a graph it is a constant, or something that is looked at as seeded."""
+    if hasattr(seed, "numpy") or not hasattr(seed, "graph"):
+        return int(seed)
+    from tensorflow.python.framework import tensor_util
+
+    return tensor_util.constant_value(seed)

@@ -1,9 +1,17 @@
 """The engines Keras 3 computes on: reading variables, and their own random state."""
 
 import sys
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
+
+from keras_session_ext.backend.captures import written_variables
+
+
+def _handle(variable: Any) -> Any:
+    """What variables that wrap one another have in common."""
+    variable = getattr(variable, "value", variable) if not hasattr(variable, "handle") else variable
+    return getattr(variable, "handle", variable)
 
 
 class TensorFlow:
@@ -14,11 +22,14 @@ class TensorFlow:
 
     name = "tensorflow"
 
-    def __init__(self):
+    def __init__(self, unwrap=lambda variable: variable.value):
         import tensorflow
 
         self._tf = tensorflow
+        self._unwrap = unwrap
         self._readers: List[Any] = []
+        self._scanned: Tuple[List[int], List[str]] = ([], [])
+        self._written: Tuple[List[int], List[str]] = ([], [])
 
     def read(self, variables: Sequence[Any]) -> List[np.ndarray]:
         """Values of the variables at this moment; they stay so while training goes on."""
@@ -30,7 +41,7 @@ class TensorFlow:
         for known, read in self._readers:
             if len(known) == len(variables) and all(a is b for a, b in zip(known, variables)):
                 return read
-        raw = [variable.value for variable in variables]
+        raw = [self._unwrap(variable) for variable in variables]
         read = self._tf.function(lambda: [value.read_value() for value in raw], autograph=False)
         self._readers = self._readers[-7:] + [(list(variables), read)]
         return read
@@ -57,7 +68,7 @@ class TensorFlow:
     def _context(self):
         from tensorflow.python.eager import context
 
-        context.ensure_initialized()
+        context.context().ensure_initialized()
         return context.context()
 
     def _global_generator(self):
@@ -71,21 +82,49 @@ class TensorFlow:
     def replicas(self, model) -> int:
         return model.distribute_strategy.num_replicas_in_sync
 
-    def hidden_random_ops(self, model) -> List[str]:
-        """Random ops of the train function whose state no one can read (`tf.random.normal` and its kin)."""
-        found = set()
-        for cell in getattr(model.train_function, "__closure__", None) or ():
-            found |= self._random_ops(cell.cell_contents)
-        return sorted(found)
+    def hidden_random_ops(self, functions) -> List[str]:
+        """Random ops of train and test functions whose state no one can read (`tf.random.normal` and its kin)."""
+        traced = [graph for function in functions for graph in _graphs(function)]
+        key = [id(graph) for graph in traced]
+        if key != self._scanned[0]:  # looking through a large graph takes a while
+            self._scanned = key, sorted(set().union(*map(_random_ops, traced)))
+        return self._scanned[1]
 
-    def _random_ops(self, function) -> set:
-        try:
-            graphs = [concrete.graph.as_graph_def() for concrete in function._list_all_concrete_functions()]
-        except AttributeError:
-            return set()
-        nodes = [node for graph in graphs for node in graph.node]
-        nodes += [node for graph in graphs for inner in graph.library.function for node in inner.node_def]
-        return {node.op for node in nodes if node.op in _STATEFUL_RANDOM_OPS}
+    def unlisted_variables(self, functions, known) -> List[str]:
+        """Variables that these functions write to and nobody listed, by name.
+
+        Args:
+            functions: traced ones.
+            known: the variables that are captured, or that no resume needs.
+        """
+        traced = [graph for function in functions for graph in _graphs(function)]
+        key = [id(graph) for graph in traced] + [len(known)]
+        if key != self._written[0]:  # looking through a large graph takes a while
+            handles = {id(_handle(variable)) for variable in known}
+            self._written = key, sorted({
+                str(variable.name).split(":")[0] for graph in traced for variable in written_variables(graph)
+                if id(_handle(variable)) not in handles})
+        return self._written[1]
+
+
+def _graphs(function: Any) -> List[Any]:
+    """The graphs that were traced of a function, or of those it closes over."""
+    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+    found = []
+    for one in [function, *cells]:
+        if hasattr(one, "_list_all_concrete_functions"):
+            found += [concrete.graph for concrete in one._list_all_concrete_functions()]
+        else:  # TensorFlow 2.1, and what is no tf.function
+            inner = [getattr(one, name, None) for name in ("_stateful_fn", "_stateless_fn")]
+            found += [concrete.graph for made in inner if made is not None
+                      for concrete in made._function_cache.all_values()]
+    return found
+
+
+def _random_ops(graph: Any) -> set:
+    definition = graph.as_graph_def()
+    nodes = list(definition.node) + [node for inner in definition.library.function for node in inner.node_def]
+    return {node.op for node in nodes if node.op in _STATEFUL_RANDOM_OPS}
 
 
 _STATEFUL_RANDOM_OPS = frozenset((
@@ -133,7 +172,10 @@ class Jax:
     def replicas(self, model) -> int:
         return self._jax.process_count()
 
-    def hidden_random_ops(self, model):
+    def hidden_random_ops(self, functions):
+        return []
+
+    def unlisted_variables(self, functions, known):
         return []
 
 
@@ -179,7 +221,10 @@ class Torch:
             return 1
         return distributed.get_world_size()
 
-    def hidden_random_ops(self, model):
+    def hidden_random_ops(self, functions):
+        return []
+
+    def unlisted_variables(self, functions, known):
         return []
 
 

@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, List, Optional
 from keras_session_ext.backend import dataset_graph
 from keras_session_ext.backend import random as host_random
 from keras_session_ext.backend.order import Order
-from keras_session_ext.backend.sources import CountedDataset, Pass, TappedLoader, drop_leftovers, ran_out
+from keras_session_ext.backend.sources import CountedDataset, Dropping, Pass, TappedLoader, drop_leftovers, ran_out
 from keras_session_ext.backend.tap import Tap
 
 _SOURCES = {
@@ -25,7 +25,7 @@ _SOURCES = {
 }
 
 
-class Feed:
+class Feed(Dropping):
     """Follows one `EpochIterator`.
 
     Args:
@@ -121,8 +121,7 @@ class Feed:
     def shares_shuffle(self, validation: Any) -> List[str]:
         """The reason why, if training and validation draw their order from one shuffle."""
         if self.source == "tf.data.Dataset" and dataset_graph.shared_shuffles(self._dataset(), validation):
-            return ["training and validation read from one shuffled tf.data.Dataset, whose order each of them draws "
-                    "anew; write .shuffle(n, seed=1, reshuffle_each_iteration=False) before take and skip"]
+            return [dataset_graph.SHARED]
         return []
 
     def describe(self) -> Dict[str, Any]:

@@ -4,17 +4,28 @@ Private attributes of Keras used here and in feed.py, with the versions they
 were seen in, stand in the table of `keras_session_ext.backend`.
 """
 
-import re
 import sys
 from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
 from keras_session_ext.backend import random as host_random
+from keras_session_ext.backend.access import Keras3Access
+from keras_session_ext.backend.captures import UNLISTED
 from keras_session_ext.backend.engines import ENGINES
 from keras_session_ext.backend.feed import Feed
+from keras_session_ext.backend.frames import frames
 from keras_session_ext.backend.tap import digest
-from keras_session_ext.backend.variables import KerasParts, Leaf, keras_parts, leaves_of
+from keras_session_ext.backend.variables import (
+    KerasParts,
+    Leaf,
+    as_text,
+    keras_parts,
+    leaves_of,
+    optimizer_settings,
+    optimizers_of,
+    states_of,
+)
 from keras_session_ext.errors import UnsupportedBackend
 
 #: attributes of peers that Keras derives again by itself, or that are the script's to say
@@ -29,7 +40,7 @@ _NOT_STATE = {
 }
 
 
-class Keras3:
+class Keras3(Keras3Access):
     """The adapter of the keras3 family."""
 
     family = "keras3"
@@ -42,6 +53,7 @@ class Keras3:
                 "Keras computes on {!r}. Supported engines: {}. Set KERAS_BACKEND before Keras is imported.".format(
                     name, ", ".join(ENGINES)))
         self.engine = ENGINES[name]()
+        self._callback_class: Any = None
 
     def describe(self) -> Dict[str, str]:
         """Names and versions, for headers and reports."""
@@ -53,7 +65,30 @@ class Keras3:
 
     @property
     def callback_class(self) -> type:
-        return self.keras.callbacks.Callback
+        """Keras 3's, which a list of tf_keras can hold, too, until its model is known."""
+        if self._callback_class is None:
+            def implements(callback):
+                return True
+
+            names = {"_implements_{}_batch_hooks".format(mode): implements for mode in ("train", "test", "predict")}
+            self._callback_class = type("Callback", (self.keras.callbacks.Callback,), dict(
+                names, __module__=self.keras.callbacks.Callback.__module__))
+        return self._callback_class
+
+    def flush(self, callback_list: Any) -> None:
+        """Waits for hooks that Keras has handed to a thread."""
+        if hasattr(callback_list, "_flush_futures"):
+            callback_list._flush_futures()
+
+    def check_mode(self) -> None:
+        """Keras 3 builds without v2 behaviour, and then cannot fit."""
+        if self.engine.name == "tensorflow":
+            import tensorflow
+
+            if not tensorflow.compat.v1.executing_eagerly_outside_functions():
+                raise UnsupportedBackend(
+                    "Keras {} needs TensorFlow's v2 behaviour, which this script has switched off. Take out "
+                    "disable_v2_behavior or disable_eager_execution, or use tf_keras.".format(self.keras.__version__))
 
     def check_model(self, model: Any) -> None:
         """Refuses what would be wrong in silence."""
@@ -62,6 +97,7 @@ class Keras3:
                 "The callback was made for Keras {} but the model is a {}.{}. Import the Keras of the model "
                 "before this callback is made.".format(
                     self.keras.__version__, type(model).__module__, type(model).__name__))
+        self.check_mode()
         replicas = self.engine.replicas(model)
         distribution = self.keras.distribution.distribution()
         if distribution is not None:
@@ -75,7 +111,7 @@ class Keras3:
 
     def callback_list(self, callback: Any) -> Any:
         """The CallbackList that is calling `callback`, or None."""
-        for frame in _frames():
+        for frame in frames():
             found = frame.f_locals.get("self")
             if isinstance(found, self.keras.callbacks.CallbackList) and callback in found.callbacks:
                 return found
@@ -83,7 +119,7 @@ class Keras3:
 
     def fit_frame(self, model: Any) -> Any:
         """The frame of the `fit` that is running on `model`, or None."""
-        for frame in _frames():
+        for frame in frames():
             if frame.f_code.co_name == "fit" and "epoch_iterator" in frame.f_locals \
                     and frame.f_locals.get("self") is model:
                 return frame
@@ -149,7 +185,7 @@ class Keras3:
 
     def model_variables(self, model: Any) -> List[Leaf]:
         self._sync(model)
-        return leaves_of(model.variables)
+        return leaves_of(list(model.variables) + list(states_of(model)))  # a functional model does not list the states
 
     def metric_variables(self, model: Any) -> List[Leaf]:
         return leaves_of(model.metrics_variables)
@@ -161,23 +197,13 @@ class Keras3:
             variables += optimizer.variables
         return leaves_of(variables)
 
+    @staticmethod
+    def slots(optimizer: Any) -> List[Any]:
+        """The variables that Keras itself saves for an optimizer."""
+        return list(optimizer.variables)
+
     def optimizers(self, model: Any) -> List[Any]:
-        found: List[Any] = []
-
-        def visit(value, depth):
-            if isinstance(value, self.keras.optimizers.Optimizer):
-                if not any(value is one for one in found):
-                    found.append(value)
-            elif depth and isinstance(value, (list, tuple)):
-                for item in value:
-                    visit(item, depth - 1)
-            elif depth and isinstance(value, dict):
-                for key in sorted(value, key=str):
-                    visit(value[key], depth - 1)
-
-        visit(getattr(model, "optimizer", None), 1)
-        visit({name: value for name, value in vars(model).items() if not name.startswith("_")}, 3)
-        return found
+        return optimizers_of(model, lambda value: isinstance(value, self.keras.optimizers.Optimizer))
 
     def read(self, leaves: List[Leaf]) -> List[np.ndarray]:
         return self.engine.read([leaf.variable for leaf in leaves]) if leaves else []
@@ -244,7 +270,7 @@ class Keras3:
 
     # -- random state
 
-    def random_state(self) -> Dict[str, Any]:
+    def random_state(self, model: Any) -> Dict[str, Any]:
         """All random state outside the model: host, engine, Keras's global seed generator."""
         generator = self._global_seed_generator()
         return {
@@ -253,7 +279,8 @@ class Keras3:
             "keras": None if generator is None else np.asarray(self.keras.ops.convert_to_numpy(generator.state.value)),
         }
 
-    def set_random_state(self, state: Dict[str, Any]) -> None:
+    def set_random_state(self, state: Dict[str, Any], model: Any) -> List[str]:
+        """Puts it back; returns what could not be."""
         if state["keras"] is not None:
             if self._global_seed_generator() is None:
                 from keras.src.random import seed_generator
@@ -262,16 +289,33 @@ class Keras3:
             self._global_seed_generator().state.assign(state["keras"])
         self.engine.set_random_state(state["engine"])
         host_random.set_host_states(state["host"])  # last: the lines above may draw
+        return []
 
     def _global_seed_generator(self):
         from keras.src.backend.common import global_state
 
         return global_state.get_global_attribute("global_seed_generator")
 
-    def hidden_random_ops(self, model: Any) -> List[str]:
-        return self.engine.hidden_random_ops(model)
+    def why_not_exact(self, model: Any) -> List[str]:
+        """Reasons why the model's random numbers cannot be repeated; asked after the first step."""
+        functions, reasons = [model.train_function, getattr(model, "test_function", None)], []
+        hidden = self.engine.hidden_random_ops(functions)
+        if hidden:
+            reasons.append("the model uses {}, whose random state is hidden in its kernels; use keras.random with a "
+                           "SeedGenerator".format(", ".join(hidden)))
+        leaves = self.model_variables(model) + self.metric_variables(model) + self.optimizer_variables(model)
+        known = [leaf.variable for leaf in leaves] + [
+            generator.state for generator in [self._global_seed_generator()] if generator is not None]
+        unlisted = self.engine.unlisted_variables(functions, known)
+        if unlisted:
+            reasons.append(UNLISTED.format(", ".join(unlisted)))
+        return reasons
 
     # -- peers
+
+    def owns(self, peer: Any) -> bool:
+        """Whether a peer's class is one of Keras's own."""
+        return type(peer).__module__.startswith("keras.")
 
     def skipped_attributes(self, peer: Any) -> Optional[set]:
         """Attributes of a peer that are no state; None if none of them is."""
@@ -325,15 +369,11 @@ class Keras3:
     def script(self, model: Any) -> Dict[str, Any]:
         """Settings of the script that a resume compares, as text."""
         made: Dict[str, Any] = {"model": type(model).__name__}
-        for number, optimizer in enumerate(self.optimizers(model)):
-            made["optimizer" if not number else "optimizer {}".format(number)] = type(optimizer).__name__
-            for name, value in _safe(optimizer.get_config).items():
-                if name != "name":
-                    made["optimizer{}.{}".format("" if not number else " {}".format(number), name)] = _text(value)
+        made.update(optimizer_settings(self.optimizers(model)))
         compiled = getattr(model, "_compile_config", None)
         for name in ("loss", "jit_compile", "run_eagerly"):
             value = compiled.config.get(name) if compiled is not None else None
-            made[name] = _text(value)
+            made[name] = as_text(value)
         return made
 
     def keras_view(self, model: Any) -> KerasParts:
@@ -345,24 +385,3 @@ class Keras3:
         from keras.src.utils import io_utils
 
         io_utils.print_msg(text)
-
-
-def _frames():
-    frame: Any = sys._getframe(1)
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
-
-
-def _safe(function) -> Dict[str, Any]:
-    try:
-        return dict(function())
-    except Exception:  # a user's get_config; it only serves the list of changes
-        return {}
-
-
-def _text(value: Any) -> str:
-    text = re.sub(r" at 0x[0-9a-f]+", "", repr(value))
-    return text if len(text) <= 400 else text[:400] + "…"
-
-

@@ -6,6 +6,28 @@ from keras_session_ext.backend.tap import Tap
 from keras_session_ext.errors import StateMismatch
 
 
+class Dropping:
+    """What a feed says that drops batches before Keras sees them, and so asks nothing of the hooks.
+
+    Attributes:
+        skipping: whether the loop passes over batches that were trained on.
+        resets_metrics_late: whether the loop resets the metrics after `on_epoch_begin`.
+    """
+
+    skipping = False
+    resets_metrics_late = False
+
+    def epoch_began(self) -> None:
+        """Every callback's `on_epoch_begin` is over."""
+
+    def passed_over(self) -> None:
+        """A batch was passed over."""
+
+    def failing(self) -> bool:
+        """Whether the hooks at the end are called because of an exception; these loops do not call them then."""
+        return False
+
+
 class Pass:
     """A pass over a source that tells when it is asked for its first batch."""
 

@@ -1,8 +1,8 @@
-"""Keras 3's variables, and the parts of a model that plain Keras needs to open a file."""
+"""Variables and optimizers as the adapters see them, and what plain Keras needs to open a file of Keras 3."""
 
 import json
 import re
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
 
 
 class Leaf(NamedTuple):
@@ -36,6 +36,24 @@ def leaves_of(variables) -> List[Leaf]:
     return made
 
 
+def states_of(layer: Any) -> Iterator[Any]:
+    """The states that stateful recurrent layers carry from batch to batch."""
+    if getattr(layer, "stateful", False):
+        yield from _flat(getattr(layer, "states", None))
+    parts = [getattr(layer, name, None) for name in ("layer", "forward_layer", "backward_layer")]
+    for part in list(getattr(layer, "layers", None) or []) + parts:
+        if part is not None:
+            yield from states_of(part)
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _flat(item)
+    elif value is not None:
+        yield value
+
+
 class KerasParts(NamedTuple):
     """What plain Keras reads.
 
@@ -43,11 +61,13 @@ class KerasParts(NamedTuple):
         attributes: of the file's root.
         layers: (layer, [(weight name, variable)]) in the model's order.
         lacks: what could not be had.
+        optimizer: the optimizer's (weight name, variable), where this Keras can load them again.
     """
 
     attributes: Dict[str, bytes]
     layers: List[Tuple[str, List[Tuple[str, Any]]]]
     lacks: List[str]
+    optimizer: List[Tuple[str, Any]] = []
 
 
 def keras_parts(keras: Any, engine: str, model: Any) -> KerasParts:
@@ -68,3 +88,43 @@ def keras_parts(keras: Any, engine: str, model: Any) -> KerasParts:
     weights = {id(v) for v in model.weights}
     layers.append(("top_level_model_weights", [(str(v.path), v) for v in own if id(v) in weights]))
     return KerasParts(attributes, layers, lacks)
+
+
+def optimizers_of(model: Any, is_optimizer: Callable[[Any], bool]) -> List[Any]:
+    """The compiled optimizer, and those that are attributes of the model (GANs)."""
+    found: List[Any] = []
+
+    def visit(value, depth):
+        if is_optimizer(value):
+            if not any(value is one for one in found):
+                found.append(value)
+        elif depth and isinstance(value, (list, tuple)):
+            for item in value:
+                visit(item, depth - 1)
+        elif depth and isinstance(value, dict):
+            for key in sorted(value, key=str):
+                visit(value[key], depth - 1)
+
+    visit(getattr(model, "optimizer", None), 1)
+    visit({name: value for name, value in vars(model).items() if not name.startswith("_")}, 3)
+    return found
+
+
+def optimizer_settings(optimizers: List[Any]) -> Dict[str, str]:
+    """The settings of a script's optimizers, as text."""
+    made: Dict[str, str] = {}
+    for number, optimizer in enumerate(optimizers):
+        whose = "optimizer {}".format(number) if number else "optimizer"
+        made[whose] = type(optimizer).__name__
+        try:
+            config = dict(optimizer.get_config())
+        except Exception:  # a user's get_config; it only serves the list of changes
+            config = {}
+        made.update({"{}.{}".format(whose, name): as_text(value) for name, value in config.items() if name != "name"})
+    return made
+
+
+def as_text(value: Any) -> str:
+    """A setting as text that is the same in every process."""
+    text = re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+    return text if len(text) <= 400 else text[:400] + "…"

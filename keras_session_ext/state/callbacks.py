@@ -8,7 +8,7 @@ constructor arguments stay the script's to say.
 import os
 from typing import Any, Dict, Iterator, List, Tuple
 
-from keras_session_ext.checkpoint import files
+from keras_session_ext import files
 from keras_session_ext.errors import ConfigError
 from keras_session_ext.state import attributes, tree
 
@@ -60,8 +60,8 @@ def _capture(key: str, peer: Any, run) -> Dict[str, Any]:
     found = attributes.look(peer, skipped, run)
     begun = run.baseline.get(key, {})
     changed, large = attributes.changed(found, begun)
-    state: Dict[str, Any] = {"values": changed, "missing": found.opaque + large if _is_users(peer) else large}
-    if _is_users(peer):
+    state: Dict[str, Any] = {"values": changed, "missing": found.opaque + large if _is_users(peer, run) else large}
+    if _is_users(peer, run):
         state["baseline"] = {name: print_ for name, print_ in begun.items() if name not in changed}
     if run.family.is_peer(peer, "CSVLogger"):
         state["csv_bytes"] = _csv_bytes(peer)
@@ -77,14 +77,30 @@ def _own_state(peer, get) -> Any:
             "or random generators.".format(type(peer).__name__, error))
 
 
-def _is_users(peer: Any) -> bool:
-    return not type(peer).__module__.startswith("keras.")
+def _is_users(peer: Any, run) -> bool:
+    return not run.family.owns(peer)
 
 
 def _csv_bytes(peer) -> int:
-    if peer.csv_file is not None and not peer.csv_file.closed:
+    if peer.csv_file is not None and not getattr(peer.csv_file, "closed", False):  # a GFile does not say
         peer.csv_file.flush()
     return os.path.getsize(peer.filename) if os.path.exists(peer.filename) else 0
+
+
+def by_class(state: Dict[str, Any], run) -> Dict[str, Any]:
+    """The state of another Keras's peers under the names that their classes have here."""
+    def short(key):
+        return key.rsplit(" ", 1)[0].rsplit(".", 1)[-1] + " " + key.rsplit(" ", 1)[-1]
+
+    here = {short(key): (key, peer) for key, peer in keyed(run.peers)}
+    made = {}
+    for key, saved in state.items():
+        live, peer = here.get(short(key), (key, None))
+        if "values" in saved and peer is not None and run.family.owns(peer):
+            values = {name: value for name, value in saved["values"].items() if name in vars(peer)}
+            saved = dict(saved, values=values)
+        made[live] = saved
+    return made
 
 
 def missing(state: Dict[str, Any]) -> List[str]:

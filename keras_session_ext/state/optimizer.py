@@ -2,22 +2,39 @@
 
 from typing import Any, Dict, List
 
-from keras_session_ext.state.variables import compare, store
+from keras_session_ext.state import crossing
+from keras_session_ext.state.variables import carry, compare, store
 
 NAME = "optimizer"
 
 
 def capture(run) -> Dict[str, Any]:
     leaves = run.family.optimizer_variables(run.model)
-    return store(leaves, run.family.read(leaves))
+    return dict(store(leaves, run.family.read(leaves)), optimizers=run.tables["optimizers"])
 
 
 def check(state: Dict[str, Any], run) -> List[str]:
+    if run.foreign:
+        return []  # what has no counterpart is told, and begins anew
     # slots are named after the model's automatic names: position, shape and dtype decide
     leaves = [leaf._replace(key=key) for leaf, key in
               zip(run.family.optimizer_variables(run.model), state["arrays"])]
     leaves += run.family.optimizer_variables(run.model)[len(leaves):]
     return compare(state, leaves, "the optimizer")
+
+
+def cross(state: Dict[str, Any], weights: Dict[int, int], run) -> List[str]:
+    """Carries over what another Keras's optimizers kept; returns what was not."""
+    notes: List[str] = []
+    leaves = run.family.optimizer_variables(run.model)
+    then, now = state.get("optimizers", []), run.tables["optimizers"]
+    if len(then) != len(now):
+        notes.append("{} optimizers at the checkpoint, {} now".format(len(then), len(now)))
+    for one, other in zip(then, now):
+        found = crossing.plan_slots(one, other, weights)
+        carry(found.moves, list(state["arrays"].values()), leaves, run)
+        notes += found.notes
+    return notes
 
 
 def restore(state: Dict[str, Any], run) -> None:

@@ -12,7 +12,7 @@ NAME = "random"
 
 
 def capture(run) -> Dict[str, Any]:
-    return run.family.random_state()
+    return run.family.random_state(run.model)
 
 
 def check(state: Dict[str, Any], run) -> List[str]:
@@ -20,7 +20,12 @@ def check(state: Dict[str, Any], run) -> List[str]:
 
 
 def restore(state: Dict[str, Any], run) -> None:
-    run.family.set_random_state(state)
+    _put_back(state, run)
+
+
+def _put_back(state: Dict[str, Any], run) -> None:
+    for reason in run.family.set_random_state(state, run.model):
+        run.report.because(reason)
 
 
 def settle(state: Dict[str, Any], run) -> None:
@@ -39,4 +44,4 @@ def settle(state: Dict[str, Any], run) -> None:
                     "the {} a generator of its own".format(run.feed.source, name, run.feed.source))
             else:
                 kept[name] = now[name]
-    run.family.set_random_state(dict(state, host=dict(state["host"], **kept)))
+    _put_back(dict(state, host=dict(state["host"], **kept)), run)

@@ -2,7 +2,14 @@
 
 from typing import Any, Dict, List
 
+from keras_session_ext.backend import correspondence
 from keras_session_ext.progress import Progress, ResumeReport
+
+
+def describe(versions: Dict[str, str]) -> str:
+    """A Keras in words."""
+    return "{} (Keras {} on {})".format(versions.get("name", versions["family"]), versions["keras"],
+                                         versions["engine"])
 
 
 class Run:
@@ -24,6 +31,7 @@ class Run:
         epoch_over: all batches of the epoch are done, its end is not.
         stopped: a callback had stopped the training at the checkpoint.
         report: the resume report of this process.
+        foreign: what the checkpoint was taken on, where that is not this Keras.
     """
 
     def __init__(self, family: Any, model: Any, peers: List[Any]):
@@ -43,6 +51,22 @@ class Run:
         self.epoch_over = False
         self.stopped = False
         self.report = ResumeReport()
+        self.foreign = ""
+        self._tables: Any = None
+
+    @property
+    def tables(self) -> Dict[str, Any]:
+        """The correspondence tables of the model, made once for a count of variables."""
+        count = len(self.family.model_variables(self.model)), len(self.family.optimizer_variables(self.model))
+        if self._tables is None or self._tables[0] != count:
+            self._tables = count, correspondence.tables(self.family, self.model)
+        return self._tables[1]
+
+    def meet(self, versions: Dict[str, str]) -> None:
+        """Notes whether a checkpoint with these versions comes from another Keras, whose variables are others."""
+        here = self.family.describe()
+        names = ("family", "name", "keras") if here["family"] != "keras3" else ("family", "engine")
+        self.foreign = "" if all(versions.get(name) == here.get(name) for name in names) else describe(versions)
 
     @property
     def mid_epoch(self) -> bool:

@@ -2,13 +2,16 @@
 
 from typing import Any, Dict, List
 
+from keras_session_ext.state import crossing
+
 NAME = "variables"
 
 
 def capture(run) -> Dict[str, Any]:
     leaves, metrics = run.family.model_variables(run.model), run.family.metric_variables(run.model)
     arrays = run.family.read(leaves + metrics)
-    return {"model": store(leaves, arrays), "metrics": store(metrics, arrays[len(leaves):])}
+    return {"model": store(leaves, arrays), "metrics": store(metrics, arrays[len(leaves):]),
+            "layers": run.tables["layers"]}
 
 
 def store(leaves, arrays) -> Dict[str, Any]:
@@ -17,7 +20,19 @@ def store(leaves, arrays) -> Dict[str, Any]:
             "paths": [leaf.path for leaf in leaves]}
 
 
+def plan(state: Dict[str, Any], run) -> crossing.Plan:
+    """How the weights of another Keras meet those of the model."""
+    if "layers" not in state:
+        return crossing.Plan([], ["the checkpoint is of {} and says nothing of its layers; it is restored by the Keras "
+                                  "it was taken on".format(run.foreign)], [])
+    return crossing.plan_weights(state["layers"], run.tables["layers"],
+                                 [tuple(array.shape) for array in state["model"]["arrays"].values()],
+                                 [leaf.shape for leaf in run.family.model_variables(run.model)])
+
+
 def check(state: Dict[str, Any], run) -> List[str]:
+    if run.foreign:
+        return plan(state, run).problems
     problems = compare(state["model"], run.family.model_variables(run.model), "the model")
     if run.mid_epoch:  # metrics begin anew with every epoch
         problems += compare(state["metrics"], run.family.metric_variables(run.model), "the compiled metrics")
@@ -44,7 +59,17 @@ def compare(stored: Dict[str, Any], leaves, whose: str) -> List[str]:
     return problems
 
 
+def carry(moves, arrays: List[Any], leaves, run) -> None:
+    """Assigns arrays of another Keras."""
+    pairs = [(leaves[place], arrays[number].astype(leaves[place].dtype)) for number, place in moves]
+    run.family.assign([leaf for leaf, _ in pairs], [array for _, array in pairs])
+
+
 def restore(state: Dict[str, Any], run) -> None:
+    if run.foreign:
+        carry(plan(state, run).moves, list(state["model"]["arrays"].values()), run.family.model_variables(run.model),
+              run)
+        return
     run.family.assign(run.family.model_variables(run.model), list(state["model"]["arrays"].values()))
     if run.mid_epoch:
         run.family.assign(run.family.metric_variables(run.model), list(state["metrics"]["arrays"].values()))

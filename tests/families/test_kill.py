@@ -1,0 +1,142 @@
+"""Real trainings on this member, real SIGKILL, and SHA-256 over every tensor against the uninterrupted run."""
+
+import os
+
+import pytest
+from harness import assert_same, finish, killed_like, resume_copies, start
+from members import MEMBERS, current
+
+pytestmark = pytest.mark.slow
+
+NAME = current()
+MEMBER = MEMBERS[NAME]
+GRAPH = MEMBER.family == "graph"
+#: older Kerases know no .weights.h5
+PEERS = {"more_peers": True, "best": "best.weights.h5" if MEMBER.family == "keras3" else "best.h5"}
+MOMENTS = {"mid-epoch": "batch:14", "validation": "validation:2", "write": "write:40"}
+
+#: sources beside arrays, and why the report must say that a resume is not exact
+SOURCES = {
+    "validation_split": "", "sample_weight": "", "class_weight": "", "Sequence": "",
+    "tf.data": "no one can read" if GRAPH else "",
+    "tf.data in order": "",
+    "tf.data of unknown length": "draw for batches of unknown size" if GRAPH else "",
+    "generator": "cannot be checked" if GRAPH or NAME == "tf21" else "",
+}
+MODELS = ["convolution", "recurrent", "functional"]
+if NAME != "torch":  # where plain Keras cannot train a stateful layer: its states are changed in place before backward
+    MODELS += ["stateful"]
+if MEMBER.family == "eager":
+    MODELS += ["subclassed", "run_eagerly", "LossScaleOptimizer"]
+if NAME in ("tf215", "tf_keras", "tensorflow"):
+    MODELS += ["jit_compile", "untracked variable"]
+if NAME == "tf21":
+    MODELS += ["experimental_run_tf_function=False"]
+if NAME in ("tf213", "tf215", "tf_keras"):
+    MODELS += ["optimizers.legacy"]
+if NAME in ("tf210", "tf213", "tf215", "tf_keras"):
+    MODELS += ["enable_tf_random_generator"]
+if NAME == "keras225":
+    NEVER = "does not repeat a run by itself"  # shown by test_plain_runs_differ
+else:
+    NEVER = ""
+if MEMBER.engine != "tensorflow" or (GRAPH and MEMBER.keras == "keras"):
+    # standalone Keras knows no tf.data; jax and torch have no TensorFlow
+    SOURCES = {name: why for name, why in SOURCES.items() if not name.startswith("tf.data")}
+
+
+def check(reference, resumed, why):
+    """The same end, or an honest report."""
+    why = NEVER or why
+    if why:
+        assert not resumed["exact"]
+        assert why in " ".join(resumed["reasons"])
+        return
+    assert resumed["exact"], resumed["reasons"]
+    assert_same(reference, resumed)
+
+
+def show(cell, column, why=""):
+    why = NEVER or why
+    cell(column, "no: " + why if why else "yes")
+
+
+def test_arrays_with_dropout(tmp_path, cell):
+    """Plain `fit(x, y, shuffle=True)`: killed in an epoch, in validation and in a write; resumed from copies."""
+    task = dict(PEERS)
+    reference, resumed = killed_like(NAME, task, str(tmp_path), MOMENTS.values(), seeded=True)
+    check(reference, resumed, "")
+    show(cell, "mid-epoch exact")
+    seen = set()
+    for info, copy in resume_copies(NAME, task, str(tmp_path), 3):
+        if NEVER:
+            continue
+        assert copy["exact"], copy["reasons"]
+        for name in ("sha256", "history", "epochs"):
+            assert copy[name] == reference[name], "{} differs after a resume from {}".format(name, info.progress)
+        seen.add(bool(info.progress.batch))
+    assert NEVER or seen == {True, False}
+    show(cell, "epoch exact")
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_sources(source, tmp_path, cell):
+    reference, resumed = killed_like(NAME, {"source": source}, str(tmp_path), ["batch:14"], seeded=True)
+    check(reference, resumed, SOURCES[source])
+    show(cell, "source: " + source, SOURCES[source])
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_models(model, tmp_path, cell):
+    task = {"model": model, "source": "whole batches" if model == "stateful" else "arrays"}
+    reference, resumed = killed_like(NAME, task, str(tmp_path), ["batch:14"], seeded=True)
+    why = {"experimental_run_tf_function=False": "hidden in its kernels",  # built with the layers
+           "untracked variable": "variables that the model does not list"}.get(model, "")
+    check(reference, resumed, why)
+    show(cell, "model: " + model, why)
+
+
+def test_several_outputs(tmp_path, cell):
+    """Each has a loss of its own in the history."""
+    task = {"model": "two outputs", "source": "two targets"}
+    reference, resumed = killed_like(NAME, task, str(tmp_path), ["batch:14"], seeded=True)
+    check(reference, resumed, "")
+    show(cell, "model: two outputs")
+
+
+def test_unseeded(tmp_path, cell):
+    """A script without seeds: exact where the order and the random ops are our own, else the report says why not."""
+    why = "have no seed" if GRAPH and MEMBER.keras != "keras" else (
+        "the seeds of the model's random ops are others" if GRAPH else "")
+    reference, resumed = killed_like(NAME, {"seed": None}, str(tmp_path), ["batch:14"], seeded=False)
+    check(reference, resumed, why)
+    show(cell, "unseeded", why)
+
+
+@pytest.mark.parametrize("place", [0, 3, 6])
+def test_place_in_the_list(place, tmp_path, cell):
+    reference, resumed = killed_like(NAME, dict(PEERS, place=place), str(tmp_path),
+                                     ["batch:14"], seeded=True)
+    check(reference, resumed, "")
+    show(cell, "callbacks")
+
+
+@pytest.mark.members("keras225", "keras231")
+def test_plain_runs_differ(tmp_path):
+    """What the report says of standalone Keras is true: plain runs without this package differ, too."""
+    task = {"without": True, "threads": 1 if NAME == "keras225" else 0, "epochs": 6}
+    ends = set()
+    for number in range(12):
+        ends.add(finish(NAME, dict(task, directory=str(tmp_path), result=str(tmp_path / "r.json")))["sha256"])
+        if len(ends) > 1:
+            return
+    raise AssertionError("{} runs ended alike: take the sentence out of the report".format(number + 1))
+
+
+@pytest.mark.members("keras231")
+def test_several_threads_are_reported(tmp_path):
+    task = {"threads": 0, "directory": str(tmp_path / "run"), "result": str(tmp_path / "r.json")}
+    assert start(NAME, dict(task, kill="batch:20"))[0] < 0
+    resumed = finish(NAME, task)
+    assert not resumed["exact"] and "on several threads" in resumed["reasons"][0]
+    assert os.path.isdir(str(tmp_path / "run"))
