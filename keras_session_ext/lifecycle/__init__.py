@@ -1,0 +1,1 @@
+"""What happens to a session, and who wants to know."""

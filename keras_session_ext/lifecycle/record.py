@@ -1,0 +1,397 @@
+"""What happens to one run: told to its journal, then to TensorBoard, then to whoever listens."""
+
+import atexit
+import logging
+import os
+import platform
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+import weakref
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
+
+from keras_session_ext.lifecycle import events
+from keras_session_ext.lifecycle.events import LifecycleEvent
+from keras_session_ext.lifecycle.journal import Journal, read_journal
+
+logger = logging.getLogger("keras_session_ext")
+
+#: how often a training that is not otherwise heard of gives a sign of life in the journal
+BEAT_SECONDS = 10.0
+#: how often it notes how far it has come
+NOTE_SECONDS = 0.5
+#: how a process may be known to have ended
+ENDS = ("interrupted", "failed", "finished")
+#: events that say how far training has come
+_TRAINING = ("epoch_started", "epoch_finished", "progress", "snapshot_taken", "checkpoint_saved", "signal_received")
+#: told by the shim, which knows of no run
+OUTSIDE = ("graph_built", "session_created", "variables_initialised", "session_closed")
+
+
+class Record:
+    """Follows a run and tells what happens to it.
+
+    Before `open` nothing is written; what happened until then is told at that
+    moment. A journal that cannot be written is told once, and training goes on.
+
+    Args:
+        describe: gives names and versions of what the process works with.
+
+    Attributes:
+        journal: None until it is open.
+        fitting: whether a fit is on its way.
+        note: where a last sign of life is left, by name and figure.
+    """
+
+    _current: Any = None  # a reference to the one whose run is being worked on
+
+    def __init__(self, describe: Callable[[], Dict[str, Any]]):
+        self.journal: Optional[Journal] = None
+        self.fitting = False
+        self._pid = os.getpid()
+        self._signalled = False
+        self._evaluating = False
+        self._old_error: Any = None  # what Python remembered when fit began
+        self._alive = 0.0  # time.monotonic() of the last sign of life
+        self.note: Callable[..., None] = lambda **place: None
+        self._describe = describe
+        self._sinks: List[Any] = []
+        self._following: List[Any] = []  # the sinks that are open
+        self._early: List[LifecycleEvent] = []
+        self._guard = threading.RLock()
+        self._off = False  # whether the journal could not be opened
+        self._broken = False
+        self._ended = False
+        self._saved: Set[str] = set()  # checkpoints that the journal knew when it was opened
+        self._vanished = ""
+        self._reached: Optional[Tuple[float, int, float]] = None  # when and where training was last heard of, and since
+        self._next_beat = self._next_note = 0.0
+        self._fit_began = 0.0
+        self._fit_time = 0.0
+        self._stop_listening = events.listen(_weakly(self))
+
+    # -- telling
+
+    def emit(self, kind: str, **figures: Any) -> None:
+        """Something happened now."""
+        self._tell(LifecycleEvent(kind, time.time(), figures))
+
+    def _tell(self, event: LifecycleEvent) -> None:
+        event = event._replace(figures={name: round(value, 6) if name.endswith("seconds") and isinstance(value, float)
+                                        else value for name, value in event.figures.items()})
+        with self._guard:
+            if isinstance(event.figures.get("step"), int) and event.kind in _TRAINING:
+                self._reached = (event.time, event.figures["step"], self._fit_time)
+            self._alive = time.monotonic()
+            event = self._write(event)
+            self._next_beat = time.monotonic() + BEAT_SECONDS
+        events.tell(event)
+
+    def _write(self, event: LifecycleEvent) -> LifecycleEvent:
+        if self._off or self._ended or os.getpid() != self._pid:  # a forked child is not this process
+            return event
+        if self.journal is None:
+            self._early.append(event)
+            return event
+        try:
+            event = self.journal.append(event.kind, event.figures, event.time)
+        except Exception as error:  # whatever stands there: training goes on
+            if not self._broken:
+                self._broken = True
+                logger.warning("The journal %s cannot be written: %s. Training goes on.", self.journal.path, error)
+            return event
+        for sink in list(self._following):
+            self._feed(sink, "write", event)
+        return event
+
+    def _feed(self, sink: Any, call: str, *arguments: Any) -> None:
+        """A view is a guest: one that fails is told once and left out, and training goes on."""
+        try:
+            getattr(sink, call)(*arguments)
+            if sink not in self._following:
+                self._following.append(sink)
+        except Exception as error:
+            self._following = [other for other in self._following if other is not sink]
+            logger.warning("%s failed (%s: %s) and is left out from now on. Training goes on, and the journal tells "
+                           "all.", sink, type(error).__name__, error)
+
+    def _outside(self, event: LifecycleEvent) -> None:
+        """What the shim tells belongs to the run that is being worked on."""
+        current = Record._current() if Record._current is not None else None
+        if event.kind in OUTSIDE and current in (None, self):
+            with self._guard:
+                self._write(event)
+
+    def attend(self) -> None:
+        """The run of this record is the one that is being worked on."""
+        Record._current = weakref.ref(self)
+
+    def add_sink(self, sink: Any) -> None:
+        """Lets a view follow the journal, from its first event on."""
+        with self._guard:
+            if sink not in self._sinks:
+                self._sinks.append(sink)
+                if self.journal is not None and not self._broken:
+                    self._feed(sink, "open", self.journal.path)
+
+    # -- the life of a process
+
+    def open(self, path: str, mode: int = 0o600) -> None:
+        """Begins to write."""
+        with self._guard:
+            if self.journal is not None or self._off:
+                return
+            try:
+                self.journal = Journal(path, mode)
+            except Exception as error:  # whatever stands there: training goes on
+                self._off = True
+                logger.warning("The journal %s cannot be opened: %s. Training goes on without it.", path, error)
+                return
+            _open.append(self)
+            early, self._early = self._early, []
+            started = self._write(LifecycleEvent("process_started", time.time(), self._process()))
+            for event in early:  # these were told when they happened
+                self._write(event)
+            for sink in self._sinks if not self._broken else ():
+                self._feed(sink, "open", path)
+        events.tell(started)
+
+    def _process(self) -> Dict[str, Any]:
+        return dict(self._describe(), pid=os.getpid(), host=socket.gethostname(), python=platform.python_version())
+
+    def end(self) -> None:
+        """The process ends."""
+        self._stop_listening()
+        if self._ended or os.getpid() != self._pid or (self.journal is None and not self._off):
+            return
+        if self.journal is not None and not os.path.exists(os.path.dirname(self.journal.path)):
+            return  # the run was thrown away
+        if self.fitting and not self._signalled:
+            self.fit_failed()
+        if not self._signalled:
+            self.emit("finished")
+        self._ended = True
+
+    # -- fit, evaluate and predict
+
+    def fit_started(self, owned: bool, left: Any = None, **figures: Any) -> None:
+        """A fit begins.
+
+        Args:
+            owned: whether the lock is ours, and no other process can be training in this run.
+            left: what the process before noted last.
+            figures: of the event.
+        """
+        self.attend()
+        if self.fitting:
+            self.fit_failed()
+        before = self._read()
+        self._saved = known_checkpoints(before)
+        vanished = find_vanished(before, owned, left or {})
+        self._reached = reached(before, vanished) or self._reached
+        self._vanished = "" if vanished is None else vanished.figures["vanished"]
+        if vanished is not None:
+            self._tell(vanished)
+        self.fitting, self._fit_began, self._fit_time = True, time.monotonic(), time.time()
+        self._old_error, self._signalled = getattr(sys, "last_value", None), False
+        self.emit("fit_started", **figures)
+
+    def _read(self) -> List[LifecycleEvent]:
+        try:
+            return read_journal(self.journal.path).events if self.journal is not None else []
+        except Exception:  # told already, by what could not be written
+            return []
+
+    def fit_finished(self, **figures: Any) -> None:
+        self.fitting = False
+        self.emit("fit_finished", seconds=self.fit_seconds(), **figures)
+
+    def fit_failed(self) -> None:
+        """Keras calls no hook when fit ends by an exception: it is noticed at the next start, or at the exit."""
+        self.fitting = False
+        since = time.monotonic() - self._alive  # it is noticed later than it happened
+        figures = dict(last_exception(self._old_error), seconds=max(0.0, self._alive - self._fit_began))
+        self._old_error = None
+        self._tell(LifecycleEvent("failed", time.time() - since, figures))
+
+    def signalled(self, ends: bool, **figures: Any) -> None:
+        """A signal was answered; one that ends the process is its last word."""
+        self.emit("signal_received", ends=ends, seconds=self.fit_seconds(), **figures)
+        self._signalled = self._signalled or ends
+
+    def evaluate_started(self, **figures: Any) -> None:
+        self._evaluating = True
+        self.emit("evaluate_started", **figures)
+
+    def evaluate_finished(self, **figures: Any) -> None:
+        if self._evaluating:  # not for an evaluation whose beginning nobody told
+            self._evaluating = False
+            self.emit("evaluate_finished", **figures)
+
+    def fit_seconds(self) -> float:
+        """Seconds since fit began in this process."""
+        return time.monotonic() - self._fit_began
+
+    def found(self, id: str, created: float, **figures: Any) -> None:
+        """A checkpoint that is there; it is told if the process that saved it could not do so any more."""
+        if id not in self._saved:
+            self._saved.add(id)
+            event = LifecycleEvent("checkpoint_saved", created, dict(figures, id=id, saved_by=self._vanished))
+            with self._guard:
+                events.tell(self._write(event))
+
+    def lost(self, step: int, created: Optional[float]) -> Dict[str, Any]:
+        """What is trained a second time after going back to a checkpoint, as far as it is known.
+
+        Args:
+            step: the checkpoint's.
+            created: when it was taken, in seconds since the epoch; None where nobody lost anything.
+        """
+        if self._reached is None or created is None:
+            return {"lost_steps": 0, "lost_seconds": 0.0}
+        when, furthest, since = self._reached
+        steps = max(0, furthest - step)
+        # what lies between an older process's checkpoint and this one's start is no lost work
+        return {"lost_steps": steps, "lost_seconds": max(0.0, when - max(created, since)) if steps else 0.0}
+
+    def beat(self, progress: Any) -> None:
+        """Called between batches: gives a sign of life now and then."""
+        now = self._alive = time.monotonic()
+        if now >= self._next_beat:
+            self.emit("progress", **place(progress))
+        if now >= self._next_note:
+            self._next_note = now + NOTE_SECONDS
+            self._leave_note(progress)
+
+    def _leave_note(self, progress: Any) -> None:
+        try:
+            self.note(process=self.journal.process if self.journal is not None else "", time=time.time(),
+                      **place(progress))
+        except OSError as error:
+            self._next_note = float("inf")
+            logger.warning("The last sign of life cannot be noted: %s. Training goes on.", error)
+
+
+def place(progress: Any) -> Dict[str, Any]:
+    """How far a run has come, as figures."""
+    return {"stage": progress.stage, "epoch": progress.epoch, "batch": progress.batch, "step": progress.step}
+
+
+def last_exception(older: Any) -> Dict[str, Any]:
+    """What Python remembers of an exception that nobody caught, if it is not an older one."""
+    error = getattr(sys, "last_value", None)
+    if error is None or error is older:
+        return {"error": "an exception that was caught"}
+    text = "".join(traceback.format_exception_only(type(error), error)).strip()
+    frames = traceback.extract_tb(error.__traceback__)
+    where = "{}:{}".format(os.path.basename(frames[-1].filename), frames[-1].lineno) if frames else ""
+    return {"error": text, "where": where}
+
+
+def find_vanished(before: List[LifecycleEvent], owned: bool, left: Dict[str, Any]) -> Optional[LifecycleEvent]:
+    """The event that tells of the last training process, if it ended within fit without a word.
+
+    Args:
+        before: the journal up to now.
+        owned: whether no other process can be training; otherwise its pid is looked for.
+        left: the last note that a process left.
+    """
+    fits = [event for event in before if event.kind == "fit_started"]
+    if not fits:
+        return None
+    process = fits[-1].process
+    mine = [event for event in before if event.process == process]
+    told = any(event.kind == "interrupted" and event.figures.get("vanished") == process for event in before)
+    ended = any(event.kind in ENDS and event.seq > fits[-1].seq for event in mine if event.kind != "interrupted")
+    finished = any(event.kind == "fit_finished" and event.seq > fits[-1].seq for event in mine)
+    by_signal = mine[-1].kind == "signal_received" and bool(mine[-1].figures.get("ends"))
+    if told or ended or finished or by_signal or not (owned or _is_gone(mine)):
+        return None
+    places = [event.figures for event in mine if type(event.figures.get("step")) is int]
+    last, figures = mine[-1].time, dict(places[-1]) if places else {}
+    if left.get("process") == process and isinstance(left.get("time"), float) and left["time"] > last:
+        last, figures = left["time"], left
+    figures = {name: figures[name] for name in ("stage", "epoch", "batch", "step") if name in figures}
+    if _started(mine).get("pid") == os.getpid() and _started(mine).get("host") == socket.gethostname():
+        figures["caught"] = True  # another callback of this very process: its fit ended by an exception
+    return LifecycleEvent("interrupted", time.time(), dict(
+        figures, vanished=process, last_sign=last, last_event=mine[-1].kind, seconds=last - fits[-1].time))
+
+
+def known_checkpoints(before: List[LifecycleEvent]) -> Set[str]:
+    """The checkpoints that a journal has told of, in detail or in a summary."""
+    known = {str(one.figures.get("id")) for one in before if one.kind == "checkpoint_saved"}
+    for event in before:
+        if event.kind == "summary" and isinstance(event.figures.get("checkpoints"), list):
+            known.update(map(str, event.figures["checkpoints"]))
+    return known
+
+
+def reached(before: List[LifecycleEvent], vanished: Optional[LifecycleEvent]) -> Optional[Tuple[float, int, float]]:
+    """When and where training was last heard of, and since when that process had been at it."""
+    last = next((event for event in reversed(before)
+                 if event.kind in _TRAINING and type(event.figures.get("step")) is int), None)
+    if last is None:
+        return None
+    since = max([0.0] + [event.time for event in before
+                         if event.kind == "fit_started" and event.process == last.process])
+    when, step = last.time, last.figures["step"]
+    if vanished is not None and type(vanished.figures.get("step")) is int:
+        when, step = vanished.figures["last_sign"], vanished.figures["step"]
+    return when, step, since
+
+
+def _started(mine: List[LifecycleEvent]) -> Dict[str, Any]:
+    return next((event.figures for event in mine if event.kind == "process_started"), {})
+
+
+def _weakly(record: Record) -> Callable[[LifecycleEvent], None]:
+    """A listener that does not keep its record, and the model behind it, for ever."""
+    reference = weakref.ref(record)
+
+    def listener(event: LifecycleEvent) -> None:
+        living = reference()
+        if living is not None:
+            living._outside(event)
+
+    return listener
+
+
+def _is_gone(mine: List[LifecycleEvent]) -> bool:
+    """Whether a process is no longer there, as far as this host can tell."""
+    started = _started(mine)
+    pid = started.get("pid")
+    if started.get("host") != socket.gethostname() or not isinstance(pid, int) or pid <= 0:
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # another user's
+        return False
+    return pid == os.getpid()
+
+
+def signal_name(number: int) -> str:
+    """A signal's name, or its number where it has none.
+
+    Example:
+        >>> signal_name(15)
+        'SIGTERM'
+    """
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
+
+
+_open: List[Record] = []  # those that have a journal, until the process ends
+
+
+@atexit.register
+def _end() -> None:
+    for record in _open:
+        record.end()

@@ -1,0 +1,1 @@
+"""Everything that knows TensorBoard: writing a run's events for it, and the Session tab."""

@@ -1,0 +1,177 @@
+"""The Session tab in a real TensorBoard process, with each of its loaders; event files of every kind of history."""
+
+import os
+import time
+
+import pytest
+from story import HOSTILE, get, get_json, killed_twice, saved, tell, tensorboard
+from tensorboard import version
+
+from keras_session_ext.lifecycle.journal import Journal, read_journal
+from keras_session_ext.tensorboard import loader, writer
+from keras_session_ext.tensorboard.metadata import TAG
+
+VERSION = tuple(int(part) for part in version.VERSION.split(".")[:2])
+LOADERS = {"python": ["--load_fast=false"], "rust": ["--load_fast=true"]} if VERSION >= (2, 5) else {"python": []}
+
+
+def wait_for(question, seconds=40):
+    """The answer once there is one: loaders read behind the server's start."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = question()
+        if answer or time.monotonic() > deadline:
+            return answer
+        time.sleep(0.3)
+
+
+def timeline(address, count):
+    runs = wait_for(lambda: get_json(address, "/data/plugin/session/runs"))
+    assert len(runs) == 1, runs
+
+    def ask():
+        made = get_json(address, "/data/plugin/session/timeline", run=runs[0]["name"])
+        return made if len(made["events"]) >= count else None
+
+    found = wait_for(ask)
+    assert found, "not all events came: {}".format(len(get_json(
+        address, "/data/plugin/session/timeline", run=runs[0]["name"])["events"]))
+    return found
+
+
+@pytest.mark.parametrize("flags", LOADERS.values(), ids=list(LOADERS))
+def test_every_event_is_served(tmp_path, flags):
+    """150 of 150; three processes, two gaps; what a plain TensorBoard shows is there, too."""
+    log_dir = killed_twice(str(tmp_path), 150)
+    with tensorboard(log_dir, *flags) as address:
+        made = timeline(address, 150)
+        assert len(made["events"]) == 150
+        assert [one["ending"] for one in made["processes"]] == ["interrupted", "interrupted", "running"]
+        assert len(made["gaps"]) == 2 and made["headline"]["lost_steps"] == 14
+        listing = get_json(address, "/data/plugins_listing")
+        assert listing["session"]["enabled"] and listing["session"]["tab_name"] == "Session"
+        headers, script = get(address, "/data/plugin/session/index.js")
+        assert headers["Content-Type"].startswith("text/javascript") and b"render" in script
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        check_scalars(address, read_journal(str(tmp_path)).events)
+
+
+def check_scalars(address, events):
+    """Every checkpoint has its point, once, and steps only grow."""
+    wanted = [event for event in events if event.kind == "checkpoint_saved"]
+
+    def points():
+        try:
+            found = get_json(address, "/data/plugin/scalars/scalars", run="session", tag="session/checkpoint_bytes")
+        except OSError:
+            return None
+        return found if len(found) >= len(wanted) else None
+
+    found = wait_for(points)
+    assert found and len(found) == len(wanted)
+    assert [step for _, step, _ in found] == sorted({step for _, step, _ in found})
+    assert [value for _, _, value in found] == [event.figures["size_bytes"] for event in wanted]
+
+
+@pytest.mark.parametrize("flags", LOADERS.values(), ids=list(LOADERS))
+def test_hostile_texts_are_data(tmp_path, flags):
+    journal = Journal(str(tmp_path / "journal.jsonl"))
+    tell(journal, [("process_started", {"host": HOSTILE}), ("failed", {"error": HOSTILE}), saved(3, reason=HOSTILE)],
+         str(tmp_path / "tb"))
+    with tensorboard(str(tmp_path / "tb"), *flags) as address:
+        made = timeline(address, 3)
+        assert made["events"][1]["figures"]["error"] == HOSTILE
+        with pytest.raises(OSError, match="404"):
+            get(address, "/data/plugin/session/timeline", run=HOSTILE)
+        with pytest.raises(OSError, match="404"):
+            get(address, "/data/plugin/session/../../../etc/passwd")
+
+        def table():
+            return get_json(address, "/data/plugin/text/text", run="session", tag="session/timeline/text_summary")
+
+        shown = wait_for(table)
+        assert "<table" in shown[-1]["text"], "and it is a table"
+        assert "<img" not in shown[-1]["text"] and "<script" not in shown[-1]["text"]
+
+
+def test_the_loader_never_stops_tensorboard(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "keras_session_ext.tensorboard.plugin", None)
+    assert loader.SessionLoader().load(None) is None
+
+
+@pytest.mark.parametrize("before, after", [
+    ({}, {"session": 0}), ({"session": 7}, {"session": 7}), ({"text": 3}, {"text": 3, "session": 0}),
+    ("", "session=0"), ("text=3", "text=3,session=0"), ("session=5", "session=5"), (None, "session=0")])
+def test_all_events_are_asked_for(before, after):
+    class Flags:
+        samples_per_plugin = before
+
+    loader.SessionLoader().fix_flags(Flags)
+    assert Flags.samples_per_plugin == after
+
+
+# -- the event file
+
+
+def read(folder):
+    path, = (os.path.join(folder, name) for name in os.listdir(folder))
+    with open(path, "rb") as handle:
+        data = handle.read()
+    from tensorboard.compat.proto import event_pb2
+
+    made = [event_pb2.Event.FromString(record) for _, record in writer.records(data)]
+    return path, data, made
+
+
+def told(made, tag=TAG):
+    return [event.step for event in made for value in event.summary.value if value.tag == tag]
+
+
+def test_a_torn_file_is_repaired_and_what_it_lacks_is_written(tmp_path):
+    journal = Journal(str(tmp_path / "journal.jsonl"))
+    tell(journal, [("fit_started", {}), saved(10), saved(20)], str(tmp_path / "tb"))
+    folder = str(tmp_path / "tb" / "session")
+    path, data, made = read(folder)
+    steps, scalars = told(made), told(made, "session/stall_seconds")
+    assert len(steps) == 3 and scalars == [10, 20]
+    for size in range(0, len(data), 7):
+        with open(path, "wb") as handle:
+            handle.write(data[:size])
+        tell(journal, [], str(tmp_path / "tb"))
+        found = read(folder)[2]
+        assert found[0].file_version == "brain.Event:2"
+        assert (told(found), told(found, "session/stall_seconds")) == (steps, scalars), size
+
+
+def test_noise_behind_the_last_record_is_cut(tmp_path):
+    journal = Journal(str(tmp_path / "journal.jsonl"))
+    tell(journal, [saved(10)], str(tmp_path / "tb"))
+    folder = str(tmp_path / "tb" / "session")
+    path, data, _ = read(folder)
+    for noise in (b"\0" * 100, b"x" * 100, b"\xff" * 5):
+        with open(path, "wb") as handle:
+            handle.write(data + noise)
+        tell(journal, [], str(tmp_path / "tb"))
+        assert read(folder)[1] == data
+
+
+def test_steps_grow_whatever_is_trained_again(tmp_path):
+    journal = Journal(str(tmp_path / "journal.jsonl"))
+    for steps in ((10, 20, 30), (15, 25), (20, 40)):
+        tell(Journal(journal.path), [saved(step) for step in steps], str(tmp_path / "tb"))
+    made = read(str(tmp_path / "tb" / "session"))[2]
+    assert told(made, "session/stall_seconds") == [10, 20, 30, 31, 32, 33, 40]
+    logs = [event for event in made if event.HasField("session_log")]
+    assert len(logs) == 7 and {event.session_log.status for event in logs} == {3}, "CHECKPOINT, never START"
+
+
+def test_nothing_of_tensorflow_is_imported(tmp_path):
+    import subprocess
+    import sys
+
+    script = ("import sys; from keras_session_ext.tensorboard import writer; w = writer.EventWriter(sys.argv[1]); "
+              "w.open(sys.argv[1] + '/journal.jsonl'); "
+              "print([m for m in sys.modules if m.split('.')[0] in ('tensorflow', 'keras', 'jax', 'torch', 'grpc')])")
+    assert subprocess.check_output([sys.executable, "-c", script, str(tmp_path)]).strip() == b"[]"
