@@ -8,13 +8,15 @@ import importlib
 __version__ = "0.1.0"
 
 _NAMES = {
-    "SessionCheckpoint": "callbacks",
+    "SessionCheckpoint": "callbacks", "SessionLogger": "callbacks",
     "EverySteps": "policies.save", "EveryEpochs": "policies.save", "EverySeconds": "policies.save",
     "OnBest": "policies.save", "OnSignal": "policies.save", "SavePolicy": "policies.save",
     "KeepLast": "policies.keep", "KeepBest": "policies.keep", "KeepEvery": "policies.keep",
-    "KeepAll": "policies.keep", "KeepPolicy": "policies.keep",
+    "KeepSize": "policies.keep", "KeepAll": "policies.keep", "KeepPolicy": "policies.keep",
+    "callbacks_from_config": "config.build",
     "save_session": "outside", "restore_session": "outside",
     "list_checkpoints": "checkpoint.directory", "verify_checkpoint": "checkpoint.directory",
+    "report": "views", "plot_timeline": "views",
     "Progress": "progress", "CheckpointInfo": "progress", "ResumeReport": "progress",
     "SessionError": "errors", "CheckpointNotFound": "errors", "CheckpointCorrupt": "errors",
     "StateMismatch": "errors", "DirectoryBusy": "errors", "UnsupportedBackend": "errors", "ConfigError": "errors",

@@ -1,13 +1,21 @@
 """Keras's hooks, handed on to the session; no work is done here."""
 
+import logging
+import os
 from typing import Any, Dict, List
 
-from keras_session_ext import backend
+from keras_session_ext import backend, files
+from keras_session_ext.backend.shim import observe
+from keras_session_ext.checkpoint.header import plain_metrics
 from keras_session_ext.errors import ConfigError
+from keras_session_ext.lifecycle import journal
+from keras_session_ext.lifecycle.record import Record, place
 from keras_session_ext.policies.keep import KeepLast
 from keras_session_ext.policies.save import EveryEpochs, EverySeconds, OnSignal
-from keras_session_ext.progress import CheckpointInfo, ResumeReport
+from keras_session_ext.progress import CheckpointInfo, Progress, ResumeReport
 from keras_session_ext.session import Session
+
+logger = logging.getLogger("keras_session_ext")
 
 _bound: Dict[Any, type] = {}
 
@@ -19,6 +27,30 @@ def _callback_class(base: type, keras_callback: type) -> type:
         names = {"__module__": base.__module__, "__doc__": base.__doc__}
         _bound[key] = type(base.__name__, (base, keras_callback), names)
     return _bound[key]
+
+
+class _Bound:
+    """A class that becomes a real Callback of the Keras in use."""
+
+    def __new__(cls, *args, **kwargs):
+        return object.__new__(_callback_class(cls, backend.choose().callback_class))
+
+    def __init__(self):
+        super().__init__()
+        self._family = backend.choose()
+        self._imported = backend.imported()
+
+    def _follow(self, model: Any) -> bool:
+        """Turns to the Keras of the model, where the script had imported several when this object was made."""
+        family = backend.choose(model)
+        if family is self._family:
+            return False
+        if family.callback_class is not self._family.callback_class:
+            if len(self._imported) < 2:
+                self._family.check_model(model)  # says what does not fit
+            self.__class__ = _callback_class(type(self).__mro__[1], family.callback_class)
+        self._family = family
+        return True
 
 
 class _First:
@@ -41,8 +73,23 @@ class _First:
     def on_test_batch_begin(self, batch, logs=None):
         self.session.test_batch_begin()
 
+    def on_test_end(self, logs=None):
+        self.session.test_end(logs)
+
     def on_predict_begin(self, logs=None):
         self.session.predict_begin()
+
+    def on_predict_end(self, logs=None):
+        self.session.predict_end()
+
+
+class _Passing:
+    """Stands alone in the list while a loop passes over batches that were trained on."""
+
+    session: Session
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.session.run.feed.passed_over()
 
 
 class _Last:
@@ -53,14 +100,19 @@ class _Last:
     def on_train_begin(self, logs=None):
         self.session.train_began()
 
+    def on_epoch_begin(self, epoch, logs=None):
+        self.session.epoch_began()
+
     def on_epoch_end(self, epoch, logs=None):
-        self.session.epoch_end(epoch, logs)
+        if not self.session.run.feed.failing():
+            self.session.epoch_end(epoch, logs)
 
     def on_train_end(self, logs=None):
-        self.session.train_end()
+        if not self.session.run.feed.failing():
+            self.session.train_end()
 
 
-class SessionCheckpoint:
+class SessionCheckpoint(_Bound):
     """Makes a training resumable: saves the session on a policy, restores it when the script is started again.
 
     The session is everything that determines the rest of the run: variables,
@@ -97,20 +149,21 @@ class SessionCheckpoint:
         >>> # model.fit(x, y, epochs=20, callbacks=[callback])
     """
 
-    def __new__(cls, *args, **kwargs):
-        bound = _callback_class(cls, backend.choose().callback_class)
-        return object.__new__(bound)
-
     def __init__(self, directory, save=None, keep=None, restore="auto", background=True, on_error="warn", verbose=1,
                  group=False):
         super().__init__()
-        family = backend.choose()
         if save is None:
             save = EveryEpochs(1) | EverySeconds(300) | OnSignal()
         self._session = Session(directory, save, KeepLast(3) if keep is None else keep, restore, background, on_error,
-                                verbose, group, family)
-        self._first, self._last = (_callback_class(kind, family.callback_class)() for kind in (_First, _Last))
-        self._first.session = self._last.session = self._session
+                                verbose, group, self._family)
+        self._make_inner()
+
+    def _make_inner(self) -> None:
+        kinds = (_First, _Passing, _Last)
+        inner = [_callback_class(kind, self._session.family.callback_class)() for kind in kinds]
+        for one in inner:
+            one.session = self._session
+        self._first, self._passing, self._last = inner
 
     @property
     def resume_report(self) -> ResumeReport:
@@ -118,14 +171,17 @@ class SessionCheckpoint:
 
     @property
     def checkpoints(self) -> List[CheckpointInfo]:
-        return list(self._session.saved)
+        return list(self._session.saves.done)
 
     def set_model(self, model):
+        if self._follow(model):
+            self._session.follow(self._family)
+            self._make_inner()
         super().set_model(model)  # type: ignore[misc]
         callback_list = self._session.family.callback_list(self)
         if callback_list is None or self._first in callback_list.callbacks:
             return
-        peers = [peer for peer in callback_list.callbacks if peer is not self]
+        peers = [peer for peer in callback_list.callbacks if peer is not self and not isinstance(peer, SessionLogger)]
         if any(isinstance(peer, SessionCheckpoint) for peer in peers):
             raise ConfigError(
                 "Two SessionCheckpoint callbacks stand in one list; each would restore what the other trains. Keep "
@@ -134,16 +190,143 @@ class SessionCheckpoint:
         # a new list: Keras is walking over the old one right now
         callback_list.callbacks = [self._first] + callback_list.callbacks + [self._last]
         self._session.silence = lambda active: self._silence(callback_list, active)
-        for inner in (self._first, self._last):
+        for inner in (self._first, self._passing, self._last):
             inner.set_model(model)
             inner.set_params(callback_list.params if hasattr(callback_list, "params") else None)
 
     def _silence(self, callback_list: Any, active: bool) -> None:
         """Takes the peers out of the list for a step that must not reach them, and back."""
-        if hasattr(callback_list, "_flush_futures"):
-            callback_list._flush_futures()
+        self._session.family.flush(callback_list)
         if active:
             self._all = callback_list.callbacks
-            callback_list.callbacks = [self._first, self._last]
+            callback_list.callbacks = [self._first, self._passing, self._last]
         else:
             callback_list.callbacks = self._all
+
+
+class SessionLogger(_Bound):
+    """Shows the life of a run in TensorBoard: every process, fit, evaluation, checkpoint, restore and failure.
+
+    Beside a `SessionCheckpoint` in the same list, at any place, it shows all of
+    that. Alone it shows the phases, and keeps its journal in `log_dir`. It
+    writes without TensorFlow, on every engine. A folder that cannot be written is told
+    once, and training goes on.
+
+    Args:
+        log_dir: what `tensorboard --logdir` is given, or a folder below it; made if it is missing.
+
+    Raises:
+        ConfigError: `log_dir` is no path.
+        UnsupportedBackend: no supported Keras.
+
+    Example:
+        >>> import keras_session_ext as kse
+        >>> callbacks = [kse.SessionCheckpoint("runs/a"), kse.SessionLogger("runs/a/tensorboard")]
+        >>> # model.fit(x, y, epochs=20, callbacks=callbacks)
+    """
+
+    def __init__(self, log_dir):
+        if not isinstance(log_dir, (str, os.PathLike)) or not str(log_dir):
+            raise ConfigError("Invalid value for argument `log_dir`. Expected a path. Received: {!r}".format(log_dir))
+        super().__init__()
+        self._log_dir = os.path.abspath(os.fspath(log_dir))
+        self._writer: Any = None
+        self._record: Any = None  # of its own, where no SessionCheckpoint keeps one
+        self._alone = True
+        self._progress = Progress(stage=-1)
+        self._epoch_step = 0
+
+    def set_model(self, model):
+        self._follow(model)
+        super().set_model(model)  # type: ignore[misc]
+        callback_list = self._family.callback_list(self)
+        beside = [one for one in getattr(callback_list, "callbacks", ()) if isinstance(one, SessionCheckpoint)]
+        self._alone = not beside
+        record = beside[0]._session.record if beside else self._own_record()
+        if self._writer is None:
+            self._writer = self._make_writer()
+        if self._writer is not None:
+            record.add_sink(self._writer)
+        if self._alone:
+            record.attend()
+            observe(model)
+
+    def _own_record(self) -> Record:
+        if self._record is None:
+            self._record = Record(lambda: backend.choose().describe())
+        return self._record
+
+    def _make_writer(self) -> Any:
+        try:
+            from keras_session_ext.tensorboard.writer import EventWriter
+        except ImportError as error:
+            logger.warning("SessionLogger cannot write for TensorBoard: %s. Install tensorboard; training goes on.",
+                           error)
+            return None
+        return EventWriter(self._log_dir)
+
+    def _open(self) -> None:
+        try:
+            files.make_directory(self._log_dir, 0o777)
+        except OSError:
+            pass  # the record tells it, when it writes
+        self._record.open(os.path.join(self._log_dir, journal.NAME))
+
+    # -- alone: the hooks that a SessionCheckpoint's session has otherwise
+
+    def on_train_begin(self, logs=None):
+        if self._alone:
+            self._open()
+            self._progress = Progress(stage=self._progress.stage + 1, step=self._progress.step)
+            self._record.fit_started(owned=False, stage=self._progress.stage)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self._alone:
+            self._epoch_step = self._progress.step
+            self._move(epoch, 0)
+            self._record.emit("epoch_started", **place(self._progress))
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self._alone:
+            self._move(self._progress.epoch, batch)
+            self._record.beat(self._progress)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._alone:
+            steps = (getattr(self, "params", None) or {}).get("steps")
+            stopped = bool(getattr(getattr(self, "model", None), "stop_training", False))
+            self._move(epoch, steps if steps and not stopped else self._progress.batch + 1)
+            self._record.emit("epoch_finished", metrics=plain_metrics(logs or {}), **place(self._progress))
+
+    def on_train_end(self, logs=None):
+        if self._alone:
+            self._record.fit_finished(**place(self._progress))
+
+    def _move(self, epoch: int, batch: int) -> None:
+        self._progress = self._progress._replace(epoch=epoch, batch=batch, step=self._epoch_step + batch)
+
+    def on_test_begin(self, logs=None):
+        if self._alone:
+            self._open()
+            self._record.evaluate_started(validation=self._record.fitting)
+
+    def on_test_batch_begin(self, batch, logs=None):
+        if self._alone:
+            self._record.beat(self._progress)
+
+    def on_test_end(self, logs=None):
+        if self._alone:
+            self._record.evaluate_finished(validation=self._record.fitting, metrics=plain_metrics(logs or {}))
+
+    def on_predict_begin(self, logs=None):
+        if self._alone:
+            self._open()
+            self._record.emit("predict_started")
+
+    def on_predict_batch_begin(self, batch, logs=None):
+        if self._alone:
+            self._record.beat(self._progress)
+
+    def on_predict_end(self, logs=None):
+        if self._alone:
+            self._record.emit("predict_finished")

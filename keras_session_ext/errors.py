@@ -52,4 +52,17 @@ class UnsupportedBackend(SessionError, RuntimeError):
 
 
 class ConfigError(SessionError, ValueError):
-    """An argument or setting has a value that cannot be used."""
+    """An argument or setting has a value that cannot be used.
+
+    Attributes:
+        problems: of a config, everything that is wrong with it, one line each.
+
+    Example:
+        >>> print(ConfigError("The config has 1 problem:", ["train.yaml:3:5: verbose: expected 0 or 1; received 7"]))
+        The config has 1 problem:
+          - train.yaml:3:5: verbose: expected 0 or 1; received 7
+    """
+
+    def __init__(self, headline: str = "", problems=()):
+        self.problems = list(problems)
+        super().__init__("\n".join([headline] + ["  - " + problem for problem in self.problems]))

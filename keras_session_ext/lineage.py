@@ -5,7 +5,6 @@ start begins a new run, and so does `restore=<id>`, which branches off. Every
 fit of a callback is a stage of its run.
 """
 
-import difflib
 import os
 from typing import Any, Dict, List, NamedTuple, Optional, Set
 
@@ -65,14 +64,8 @@ class Lineage:
     def _named(self, name: str) -> Candidate:
         """The checkpoint called `name`, or the newest one of a run that branched off from it."""
         known = self._directory.infos(self.rejected)
-        by_id = {info.id: info for info in known}
         looks_like_path = os.sep in name or name.endswith(".h5")
-        if not looks_like_path and name not in by_id:
-            nearest = difflib.get_close_matches(name, by_id, n=3, cutoff=0.0)
-            raise CheckpointNotFound("There is no checkpoint {!r} in {}. {}".format(
-                name, self._directory.checkpoints,
-                "The nearest: {}.".format(", ".join(nearest)) if nearest else "It is empty."))
-        origin = read(name if looks_like_path else by_id[name].path)
+        origin = read(name if looks_like_path else self._directory.named(name, known).path)
         self.branch_of = origin.info.id
         return self._newest([info for info in known if info.branch_of == origin.info.id]) or origin
 

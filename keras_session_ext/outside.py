@@ -9,15 +9,16 @@ from keras_session_ext.checkpoint import reader
 from keras_session_ext.checkpoint.directory import save_file
 from keras_session_ext.checkpoint.writer import Encoder
 from keras_session_ext.errors import ConfigError, StateMismatch, UnsupportedBackend
-from keras_session_ext.lineage import read
+from keras_session_ext.lineage import Candidate, read
 from keras_session_ext.progress import Progress, ResumeReport
+from keras_session_ext.resume import cross
 from keras_session_ext.snapshot import decode, take_snapshot
 
 _KINDS = (state.variables, state.optimizer, state.random)
 
 
 def _run(model: Any) -> state.Run:
-    family = backend.choose()
+    family = backend.choose(model)
     family.check_model(model)
     if not family.model_variables(model):
         raise UnsupportedBackend(
@@ -65,7 +66,8 @@ def save_session(model, path) -> str:
         "progress": Progress()._asdict(), "created": time.time(), "reason": "save_session", "metrics": {},
         "finished": False, "reasons": ["it was saved outside fit: no data position, callbacks and history"],
     }
-    snapshot = take_snapshot(run, _KINDS, fields)
+    with run.family.inside(model):
+        snapshot = take_snapshot(run, _KINDS, fields)
     save_file(path, Encoder(), snapshot.fields, snapshot.tensors, snapshot.view)
     return path
 
@@ -92,8 +94,14 @@ def restore_session(model, path) -> ResumeReport:
     """
     candidate = read(os.fspath(path))
     run = _run(model)
+    with run.family.inside(model):
+        return _restore(candidate, run, model, path)
+
+
+def _restore(candidate: Candidate, run: state.Run, model: Any, path: Any) -> ResumeReport:
     run.family.build_optimizers(model)
     states = decode(candidate)
+    run.meet(candidate.fields["versions"])
     problems = [problem for kind in _KINDS if kind.NAME != "optimizer" or run.family.optimizers(model)
                 for problem in kind.check(states[kind.NAME], run)]
     if problems:
@@ -103,8 +111,14 @@ def restore_session(model, path) -> ResumeReport:
         if kind.NAME == "optimizer" and not run.family.optimizers(model):
             report.kinds[kind.NAME] = "not restored: the model is not compiled"
             continue
-        kind.restore(states[kind.NAME], run)
-        report.kinds[kind.NAME] = "restored"
+        if kind.NAME == "random" and run.foreign:
+            report.kinds[kind.NAME] = "not restored: it is of " + run.foreign
+            continue
+        if not (run.foreign and kind.NAME == "optimizer"):
+            kind.restore(states[kind.NAME], run)
+            report.kinds[kind.NAME] = "restored"
+    if run.foreign:
+        cross(states, run, report)
     for kind in state.KINDS:
         report.kinds.setdefault(kind.NAME, "not restored: it belongs to fit")
     report.because("outside fit neither data position nor callbacks are restored; use SessionCheckpoint in fit")

@@ -1,5 +1,7 @@
 """The values that travel between the floors: progress, checkpoint info, resume report."""
 
+import html
+import time
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 
@@ -70,6 +72,21 @@ class CheckpointInfo(NamedTuple):
         return (self.generation, self.progress.step, self.progress.stage, self.progress.epoch)
 
 
+class CheckpointList(list):
+    """A list of `CheckpointInfo`, shown as a table in notebooks."""
+
+    def _repr_html_(self) -> str:
+        rows = ["<tr>{}</tr>".format("".join("<th>{}</th>".format(name) for name in (
+            "id", "epoch", "batch", "step", "size", "created", "reason", "exact")))]
+        for info in self:
+            cells = (info.id, info.progress.epoch, info.progress.batch, info.progress.step,
+                     "{:,} bytes".format(info.size_bytes),
+                     time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(info.created)), info.reason,
+                     "yes" if info.exact else "no: " + "; ".join(info.reasons))
+            rows.append("<tr>{}</tr>".format("".join("<td>{}</td>".format(html.escape(str(cell))) for cell in cells)))
+        return "<table>{}</table>".format("".join(rows))
+
+
 class ResumeReport:
     """What a resume brought back, and whether it can be believed.
 
@@ -111,6 +128,9 @@ class ResumeReport:
             lines += ["  changed    " + change for change in self.changes]
             lines.append("  exact: yes" if self.exact else "  exact: no, because " + "; ".join(self.reasons))
         return "\n".join(lines + ["  rejected   " + line for line in self.rejected])
+
+    def _repr_html_(self) -> str:
+        return "<pre>{}</pre>".format(html.escape(str(self)))
 
     def __repr__(self) -> str:
         return "<ResumeReport {} exact={}>".format(self.checkpoint, self.exact)

@@ -30,6 +30,7 @@ class Resume:
     Attributes:
         report: the `ResumeReport`.
         within_epoch: whether the epoch's state has still to come back.
+        on_settled: called when all is in place and the report is final.
     """
 
     def __init__(self, candidate: Any, run: state.Run, tell: Callable[[str], None]):
@@ -37,8 +38,12 @@ class Resume:
         self._run = run
         self._tell = tell
         self._states: Dict[str, Any] = {} if candidate is None else decode(candidate)
+        if candidate is not None and "data" not in self._states:
+            raise StateMismatch("The checkpoint {} was saved outside fit, and knows of no epoch to go on with. Call "
+                                "restore_session(model, path) before fit.".format(candidate.info.path))
         self._random: Any = None  # comes back once the data is in place
         self.within_epoch = False
+        self.on_settled: Callable[[], None] = lambda: None
         self.report = ResumeReport()
         if candidate is not None:
             self.report = ResumeReport(candidate.info.id, candidate.info.progress)
@@ -57,21 +62,43 @@ class Resume:
         """
         run, states, candidate = self._run, self._states, self._candidate
         run.progress, run.epoch_over = candidate.info.progress, bool(states["data"]["epoch_over"])
+        run.meet(candidate.fields["versions"])
         run.family.build(run.model, run.feed)
         self.report.changes = _compare(candidate.fields["script"], script)
         self.report.changes += state.callbacks.changes(states["callbacks"], run)
+        if run.foreign:
+            self._begin_epoch_anew()
         self._check()
         run.stopped = bool(candidate.fields["stopped"])
         for kind in state.KINDS:
+            if kind.NAME in self.report.kinds:
+                continue  # told already why it is not restored
             kind.restore(states[kind.NAME], run)
             self.report.kinds[kind.NAME] = "restored"
+        if run.foreign:
+            cross(states, run, self.report)
         for reason in candidate.fields["reasons"]:
             self.report.because(reason)
         self._tell_missing(state.callbacks.missing(states["callbacks"]))
         self._set_start(candidate, epochs)
 
+    def _begin_epoch_anew(self) -> None:
+        """Another engine draws other numbers: neither random state nor a place in the data mean anything on it."""
+        run, progress = self._run, self._candidate.info.progress
+        where = run.foreign
+        self.report.kinds.update(random="not restored: it is of " + where, data="not restored: the epoch begins anew")
+        self.report.kinds["optimizer"] = "carried over from " + where
+        self._states["callbacks"] = state.callbacks.by_class(self._states["callbacks"], run)
+        self.report.because("the checkpoint was taken on {}, which computes differently".format(where))
+        if progress.batch or run.epoch_over:
+            self.report.because("{} batches of epoch {} are trained on a second time".format(
+                progress.batch, progress.epoch))
+        run.epoch_over = False
+        run.progress = self.report.progress = progress._replace(batch=0, step=progress.step - progress.batch)
+
     def _check(self) -> None:
-        problems = [problem for kind in state.KINDS for problem in kind.check(self._states[kind.NAME], self._run)]
+        problems = [problem for kind in state.KINDS if kind.NAME not in self.report.kinds
+                    for problem in kind.check(self._states[kind.NAME], self._run)]
         if problems:
             changes = ["Changed since then:"] + ["  - " + change for change in self.report.changes]
             raise StateMismatch(
@@ -100,6 +127,11 @@ class Resume:
             self.report.kinds["data"] = "replayed: {} batches are drawn again and dropped".format(run.feed.replays)
 
     @property
+    def created(self) -> float:
+        """When the checkpoint was taken, in seconds since the epoch."""
+        return float(self._candidate.info.created)
+
+    @property
     def policies(self) -> Dict[str, Any]:
         """The state of the save policies."""
         return self._candidate.fields["policies"]
@@ -112,7 +144,7 @@ class Resume:
             self.apply()
             state.data.restore_source(self._states["data"], self._run)
         elif self._run.feed.resuming:
-            self._random = self._run.family.random_state()  # peers may have drawn in `on_epoch_begin`
+            self._random = self._run.family.random_state(self._run.model)  # peers may have drawn in `on_epoch_begin`
 
     def apply(self) -> None:
         """Restores what the begin of an epoch, or a step that must not train, has disturbed."""
@@ -124,6 +156,8 @@ class Resume:
         """The dropped batches were drawn: between epochs the random state comes back now."""
         if not self.within_epoch:
             self.settle()
+        elif self._run.feed.resets_metrics_late:
+            self.apply()
 
     def settle(self) -> None:
         """The random state comes back; within an epoch at the hook it was captured in."""
@@ -142,19 +176,48 @@ class Resume:
         self._candidate, self._states = None, {}
         if len(self.report.reasons) > told:
             self._tell("Session: exact: no, because " + "; ".join(self.report.reasons[told:]))
+        self.on_settled()
 
     def stand_in_logs(self) -> Dict[str, Any]:
         """What the step that must not train returns: the logs of the epoch that is over."""
         return self._states["data"]["epoch_logs"]
 
 
+def cross(states: Dict[str, Any], run: state.Run, report: ResumeReport) -> None:
+    """Carries the optimizers over from another Keras, behind the weights; the report says what was lost."""
+    plan = state.variables.plan(states["variables"], run)
+    notes = state.optimizer.cross(states["optimizer"], dict(plan.moves), run)
+    report.kinds["variables"] = "restored by layer, from " + run.foreign + "".join("; " + one for one in plan.notes)
+    report.kinds["optimizer"] = "carried over from " + run.foreign + "".join("; " + one for one in notes)
+    for note in plan.notes + notes:
+        report.because(note)
+
+
 def restore_weights(candidate: Candidate, run: state.Run) -> None:
     """The variables alone, for `evaluate` and `predict` on their own."""
+    run.meet(candidate.fields["versions"])
     stored = decode(candidate)["variables"]
     problems = state.variables.check(stored, run)
     if problems:
         raise StateMismatch("The checkpoint {} is of another model:".format(candidate.info.path), problems)
     state.variables.restore(stored, run)
+
+
+def describe_script(run: state.Run, epochs: int) -> Dict[str, Any]:
+    """Settings of model, data and callbacks, for finding what a later script says differently."""
+    made = dict(run.family.script(run.model), epochs=epochs)
+    made.update({"data." + name: value for name, value in run.feed.describe().items()})
+    for key, peer in state.callbacks.keyed(run.peers):
+        skipped = run.family.skipped_attributes(peer)
+        if skipped is None:
+            continue
+        values = state.attributes.look(peer, skipped, run).values
+        name = key.split(" ")[0].rsplit(".", 1)[-1]
+        made.update({"{}.{}".format(name, attribute): value for attribute, value in values.items()
+                     if not attribute.startswith("_") and isinstance(value, (bool, int, float, str))
+                     and value == value})
+    return {name: value if isinstance(value, (bool, int, str, type(None))) else repr(value)
+            for name, value in made.items()}
 
 
 def _compare(then: Dict[str, Any], now: Dict[str, Any]) -> List[str]:

@@ -1,8 +1,8 @@
 """The session of a run: where when, what, where and keep meet.
 
 `callbacks.py` calls the methods here from Keras's hooks. One save goes
-`poll -> _commit -> _write -> Encoder.write -> RunDirectory.publish`; what a
-start of the script restores is in resume.py.
+`poll -> Saves.commit -> Encoder.write -> RunDirectory.publish`; what a start of
+the script restores is in resume.py, and what happens is told to the record.
 """
 
 import atexit
@@ -13,29 +13,30 @@ import weakref
 from typing import Any, Dict, List, Optional
 
 from keras_session_ext import state
+from keras_session_ext.backend import choose
+from keras_session_ext.backend.shim import observe
 from keras_session_ext.checkpoint import header
 from keras_session_ext.checkpoint.directory import RunDirectory
-from keras_session_ext.checkpoint.writer import BackgroundWriter, Encoder, temporary_name
-from keras_session_ext.errors import (
-    CheckpointNotFound,
-    ConfigError,
-    DirectoryBusy,
-    SessionError,
-    UnsupportedBackend,
-)
+from keras_session_ext.errors import CheckpointNotFound, ConfigError, SessionError, UnsupportedBackend
+from keras_session_ext.lifecycle import journal
+from keras_session_ext.lifecycle.record import Record, place, signal_name
 from keras_session_ext.lineage import Lineage
 from keras_session_ext.policies.keep import as_keep_policy
 from keras_session_ext.policies.save import AnyPolicy, EveryEpochs, EverySteps, OnBest, OnSignal, as_policy
-from keras_session_ext.progress import CheckpointInfo, Progress
-from keras_session_ext.resume import Resume, restore_weights
+from keras_session_ext.progress import Progress
+from keras_session_ext.resume import Resume, describe_script, restore_weights
+from keras_session_ext.saves import Saves, figures
 from keras_session_ext.signals import ENDING, SignalWatch
 from keras_session_ext.snapshot import Snapshot, take_snapshot
 
 logger = logging.getLogger("keras_session_ext")
 
 #: how long the end of training waits for a save in flight, and the exit of the process
-DRAIN_SECONDS = 600.0
-EXIT_SECONDS = 60.0
+DRAIN_SECONDS, EXIT_SECONDS = 600.0, 60.0
+
+_sessions: Any = weakref.WeakSet()  # those in use, and those with a save in flight
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_sessions.clear)  # a child has no writer's thread to wait for
 
 
 class Session:
@@ -57,37 +58,32 @@ class Session:
             raise ConfigError("Invalid value for argument `directory`. Expected a path. "
                               "Received: {!r}".format(directory))
         self.directory = RunDirectory(os.fspath(directory), group)
-        self.family = family
         self.policy = save if isinstance(save, AnyPolicy) else AnyPolicy([as_policy(save)])
-        self.keep = as_keep_policy(keep)
         self.restore_setting = os.fspath(restore)
-        self.background = background
-        self.on_error = on_error
+        self.record = Record(lambda: choose().describe())  # it outlives the session, and must not keep it
+        self.record.note = self.directory.note
+        self.saves = Saves(self.directory, as_keep_policy(keep), background, on_error, self.record)
         self.verbose = verbose
         self.run: Any = None
         self.stage = -1
-        self.saved: List[CheckpointInfo] = []
         self._fitting = False
         self._lineage: Any = None
         self._resume: Any = None
-        self._epochs = 0
-        self._epoch_begin_step = 0
-        self._base_seconds = 0.0
-        self._started = 0.0
+        self._epochs = self._epoch_begin_step = 0
+        self._base_seconds = self._started = 0.0
         self._validation_snapshot: Optional[Snapshot] = None
-        self._last_id: Optional[str] = None
-        self._failure: Optional[BaseException] = None
         self._inference_done = False
-        self._hidden_ops: List[str] = []
-        self._hidden_ops_of: Any = None
         self._pristine: Any = None  # the peers as they were when this stage began first
         self._trained = False
         self._script: Dict[str, Any] = {}
-        self._encoder = Encoder(self.directory.file_mode)
-        self._writer = BackgroundWriter()
+        self.follow(family)
+        _sessions.add(self)
+
+    def follow(self, family: Any) -> None:
+        """The model is of another Keras than the one that was guessed."""
+        self.family = family
         self._signals = SignalWatch(
             [policy for policy in self.policy.policies if isinstance(policy, OnSignal)], family.fit_running)
-        atexit.register(_drain_at_exit, weakref.ref(self))
 
     # -- the hooks, in the order Keras calls them
 
@@ -101,6 +97,8 @@ class Session:
                     "fit begins with. Remove BackupAndRestore: SessionCheckpoint restores all it does, and more.")
         before = self.run
         self.run = state.Run(self.family, model, peers)
+        self.record.attend()
+        observe(model)
         if before is not None:  # steps and seconds count over all stages
             self.run.progress, self.run.report = before.progress, before.report
 
@@ -114,15 +112,22 @@ class Session:
         if not again:
             self._pristine = None
         self._validation_snapshot = None
-        self._writer.drain(DRAIN_SECONDS)  # a fit that ended by an exception may have left a save in flight
+        self._drain_directory()
         if self.restore_setting == "must" and not os.path.isdir(self.directory.path):
             raise CheckpointNotFound("restore='must', but there is no directory {}. Use restore='auto' for a fresh "
                                      "start.".format(self.directory.path))
         self.directory.acquire()
+        self._open_record()
+        self.record.fit_started(owned=True, left=self.directory.left, stage=self.stage)
         if self._lineage is None:
-            self._lineage = Lineage(self.directory, self.restore_setting)
+            self._lineage = self.saves.lineage = Lineage(self.directory, self.restore_setting)
+            for why in self._lineage.rejected:
+                self.record.emit("checkpoint_rejected", why=why)
+            for info in reversed(self._lineage.infos):
+                self.record.found(created=info.created, directory=self.directory.path, **figures(info))
         self._resume = Resume(self._lineage.candidate(self.stage), self.run, self._tell)
         self._resume.report.rejected = list(self._lineage.rejected)
+        self._resume.on_settled = self._settled
         self._resume.before_train_begin()
         state.callbacks.before_begin(self.run)
 
@@ -138,6 +143,7 @@ class Session:
         run.feed.on_epoch_start = self._epoch_starts
         run.feed.on_replayed = self._resume.replayed
         run.feed.on_stand_in = self._stand_in
+        run.feed.on_skip = self.silence
         run.validation, run.validation_iterators = None, 0
         self._epochs = int(frame.f_locals.get("epochs") or 0)
         run.validation_data, run.content = self.family.fit_data(frame)
@@ -146,21 +152,36 @@ class Session:
         state.callbacks.begin(run)
         self._pristine = state.callbacks.values(run)
         state.data.begin(run)
-        self._script = self._describe_script()
+        self._script = describe_script(run, self._epochs)
         before = run.progress
         run.progress, run.epoch_over = Progress(stage=self.stage, step=before.step), False
         self._base_seconds = before.elapsed_seconds
         if run.report.checkpoint is not None:
-            self._resume.restore(self._script, self._epochs)
-            self.policy.set_state(self._resume.policies)
-            self._base_seconds = run.progress.elapsed_seconds
-            self._last_id = run.report.checkpoint
+            self._restore()
         self._epoch_begin_step = run.progress.step - run.progress.batch
         self._started = time.monotonic()
         self.policy.begin(run.progress)
         self._signals.install()
-        if run.report.checkpoint is not None or run.report.rejected:
-            self._tell(str(run.report))
+        self._tell(str(run.report) if run.report.checkpoint is not None or run.report.rejected else "")
+
+    def _restore(self) -> None:
+        began, created = time.monotonic(), self._resume.created
+        self._resume.restore(self._script, self._epochs)
+        run, report = self.run, self.run.report
+        self.policy.set_state(self._resume.policies)
+        self._base_seconds = run.progress.elapsed_seconds
+        self.saves.last_id = report.checkpoint
+        finished = report.kinds["data"].startswith("finished")
+        since = None if finished or report.checkpoint == self._lineage.branch_of else created
+        self.record.emit("restored", id=report.checkpoint, seconds=time.monotonic() - began, exact=report.exact,
+                         reasons=report.reasons, kinds=report.kinds, changes=report.changes, **place(run.progress),
+                         finished=finished, **self.record.lost(run.progress.step, since))
+
+    def _settled(self) -> None:
+        """Batches that were trained on have been drawn and dropped: the report is final."""
+        report = self.run.report
+        self.record.emit("replayed", batches=self.run.feed.skipped, seconds=time.monotonic() - self._started,
+                         exact=report.exact, reasons=report.reasons, **place(self.run.progress))
 
     def epoch_begin(self, epoch: int) -> None:
         self.family.clear_initial_epoch(self.run.model)
@@ -168,21 +189,27 @@ class Session:
         self._trained = True
         if not self._resume.within_epoch:
             self._move(epoch, 0)
+        self.record.emit("epoch_started", **place(self.run.progress))
+
+    def epoch_began(self) -> None:
+        """After every peer's `on_epoch_begin`."""
+        self.run.feed.epoch_began()
 
     def train_batch_begin(self, batch: int) -> None:
-        if self._resume.within_epoch and self.run.epoch_over:
-            return  # the stand-in step
+        if self.run.feed.skipping or (self._resume.within_epoch and self.run.epoch_over):
+            return  # a step that does not train
         self._resume.settle()
         self._move(self.run.progress.epoch, batch)
+        self.record.beat(self.run.progress)
         if batch:
             self.poll({})
 
     def test_begin(self) -> None:
         """Validation inside fit, or an evaluation of its own."""
-        if not self._fitting:
-            self.predict_begin()
-            return
         run = self.run
+        if not self._fitting:
+            self._inference_begins(self.record.evaluate_started)
+            return
         if self.family.fit_frame(run.model) is None:
             return  # a callback evaluates
         if self._resume.within_epoch:
@@ -192,19 +219,38 @@ class Session:
         stopped = bool(run.model.stop_training)
         run.epoch_over = True
         self._move(run.progress.epoch, run.feed.batches_done(stopped))
+        self.record.evaluate_started(validation=True, **place(run.progress))
         if not self.poll({}) and self._may_fall_due_in_validation():
             self._validation_snapshot = self._snapshot({}, False, "")
 
     def test_batch_begin(self) -> None:
+        self.record.beat(self.run.progress)
         if self._validation_snapshot is not None and self.policy(self._now(), {}):
-            self._commit(self._validation_snapshot, " | ".join(self.policy.fired))
+            self.saves.commit(self._validation_snapshot, time.monotonic(), " | ".join(self.policy.fired))
             self._answer_signals()
 
+    def test_end(self, logs: Any) -> None:
+        self.record.evaluate_finished(validation=self._fitting, metrics=header.plain_metrics(logs or {}))
+
     def predict_begin(self) -> None:
+        self._inference_begins(lambda: self.record.emit("predict_started"))
+
+    def predict_end(self) -> None:
+        self.record.emit("predict_finished")
+
+    def _inference_begins(self, tell: Any) -> None:
+        """`evaluate` or `predict`; on their own they make no directory."""
+        if os.path.isdir(self.directory.path):
+            self._open_record()
+        tell()
+        self._restore_for_inference()
+
+    def _restore_for_inference(self) -> None:
         """`evaluate` and `predict` on their own: only a checkpoint that was asked for is restored."""
         if self._fitting or self._inference_done or self.stage >= 0 or self.restore_setting in ("auto", "never"):
             return
         self._inference_done = True
+        self._drain_directory()
         candidate = Lineage(self.directory, self.restore_setting).candidate_of_any_stage()
         restore_weights(candidate, self.run)
         self._tell("Session: weights of {} at {}".format(candidate.info.id, candidate.info.progress))
@@ -220,6 +266,8 @@ class Session:
         run.epoch_over, self._validation_snapshot = False, None
         run.progress = run.progress._replace(epoch=epoch + 1, batch=0, step=step, elapsed_seconds=self._elapsed())
         finished = bool(run.model.stop_training) or epoch + 1 >= self._epochs
+        self.record.emit("epoch_finished", metrics=header.plain_metrics(logs or {}), **dict(
+            place(run.progress), epoch=epoch))
         self.poll(logs or {}, finished)
 
     def train_end(self) -> None:
@@ -228,11 +276,15 @@ class Session:
         self._fitting = False
         self.family.clear_initial_epoch(self.run.model)
         self._signals.restore()
-        if not self._writer.drain(DRAIN_SECONDS):
-            self._complain(SessionError("The last save did not end within {} s; it goes on in the background".format(
-                DRAIN_SECONDS)))
-        self._check_failure()
+        if not self.saves.drain(DRAIN_SECONDS):
+            self.saves.complain(SessionError("The last save goes on in the background"))
+        self.saves.check()
         self.family.release()
+        self._tell("Session: {} at {}; {} checkpoints in {}".format(
+            "stopped" if self.run.model.stop_training else "finished", self.run.progress, len(self._lineage.infos),
+            self.directory.path))
+        self.record.fit_finished(epochs=self._epochs, stopped=bool(self.run.model.stop_training),
+                                 **place(self.run.progress))
         self.directory.release()
 
     # -- progress
@@ -254,32 +306,42 @@ class Session:
 
     def poll(self, logs: Dict[str, Any], finished: bool = False) -> bool:
         """Asks the policies and saves if one says so."""
-        self._check_failure()
+        self.saves.check()
         self.run.progress = self._now()
         due = self.policy(self.run.progress, logs)
         if not due and not finished:
             return False
+        began = time.monotonic()
         reasons = self.policy.fired + (["the end of the stage"] if finished else [])
         snapshot = self._snapshot(logs, finished, " | ".join(reasons))
         if snapshot is not None:
-            self._commit(snapshot, "")
+            self.saves.commit(snapshot, began)
         self._answer_signals()
         return True
 
     def _answer_signals(self) -> None:
         number = self._signals.received()
-        if number in ENDING:
-            durable = self._writer.drain(EXIT_SECONDS)
+        if not number:
+            return
+        ends = number in ENDING
+        durable = self.saves.drain(EXIT_SECONDS) if ends else True
+        self.record.signalled(ends, signal=signal_name(number), **place(self.run.progress))
+        if ends:
             self._tell("Session: saved at {}; the process ends now".format(self._now()) if durable
                        else "Session: the save was not durable in time")
             self._signals.deliver(number)
 
     def _snapshot(self, logs: Dict[str, Any], finished: bool, reason: str) -> Optional[Snapshot]:
+        began = time.monotonic()
         try:
-            return self._take_snapshot(logs, finished, reason)
+            snapshot = self._take_snapshot(logs, finished, reason)
         except Exception as error:  # a peer's get_state may raise anything; on_error says what follows
-            self._complain(error)
+            self.record.emit("save_failed", error="{}: {}".format(type(error).__name__, error),
+                             **place(self.run.progress))
+            self.saves.complain(error)
             return None
+        self.record.emit("snapshot_taken", seconds=time.monotonic() - began, **place(self.run.progress))
+        return snapshot
 
     def _take_snapshot(self, logs: Dict[str, Any], finished: bool, reason: str) -> Snapshot:
         run = self.run
@@ -295,52 +357,19 @@ class Session:
 
     def _why_not_exact(self) -> List[str]:
         run = self.run
-        function = run.model.train_function
-        if run.progress.step and self._hidden_ops_of is not function:
-            self._hidden_ops, self._hidden_ops_of = self.family.hidden_random_ops(run.model), function
         reasons = list(run.report.reasons) + state.data.why_not_exact(run)
-        if self._hidden_ops:
-            reasons.append("the model uses {}, whose random state is hidden in its kernels; use keras.random with a "
-                           "SeedGenerator".format(", ".join(self._hidden_ops)))
+        if run.progress.step:
+            reasons += self.family.why_not_exact(run.model)
         return list(dict.fromkeys(reasons))
 
-    def _commit(self, snapshot: Snapshot, reason: str) -> None:
-        final = self.directory.new_path(snapshot.fields["progress"]["step"])
-        fields = dict(snapshot.fields, id=os.path.basename(final)[:-3])
-        if reason:
-            fields["reason"] = reason
-        snapshot = snapshot._replace(fields=fields)
-        if self.background:
-            self._writer.submit(lambda: self._write(snapshot, final))
-        else:
-            self._write(snapshot, final)
-            self._check_failure()
+    def _open_record(self) -> None:
+        self.record.open(os.path.join(self.directory.path, journal.NAME), self.directory.file_mode)
 
-    def _write(self, snapshot: Snapshot, final: str) -> None:
-        """On the writer's thread: file, name, then retention."""
-        try:
-            fields = dict(snapshot.fields, parent=self._last_id)
-            temporary = temporary_name(final)
-            size = self._encoder.write(temporary, fields, snapshot.tensors, snapshot.view)
-            self.directory.publish(temporary, final)
-            info = header.info(dict(fields, size_bytes=size), final)
-            self._last_id = info.id
-            self.saved.append(info)
-            self._lineage.add(info)
-            self._lineage.removed(self.directory.retain(self.keep.plan(self._lineage.infos)))
-        except BaseException as error:  # told on the training thread
-            self._failure = error
-
-    def _check_failure(self) -> None:
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            self._complain(failure)
-
-    def _complain(self, failure: BaseException) -> None:
-        if isinstance(failure, DirectoryBusy) or self.on_error == "raise":
-            raise failure
-        logger.warning("Saving the session to %s failed: %s: %s. Training goes on and the next save is tried as "
-                       "planned.", self.directory.path, type(failure).__name__, failure)
+    def _drain_directory(self) -> None:
+        """Waits for saves in flight to this directory: a fit that ended by an exception may have left one."""
+        for session in list(_sessions):
+            if session.directory.path == self.directory.path:
+                session.saves.drain(DRAIN_SECONDS)
 
     def _epoch_starts(self) -> None:
         """Keras asks for the epoch's batches; every `on_epoch_begin` is over."""
@@ -354,7 +383,7 @@ class Session:
     silence = staticmethod(lambda active: None)  # set by the callback, which knows the list
 
     def _tell(self, text: str) -> None:
-        if self.verbose:
+        if self.verbose and text:
             self.family.print_message(text)
 
     def _follow_validation(self) -> None:
@@ -364,26 +393,8 @@ class Session:
             if run.validation is not None and run.validation_iterators:
                 run.validation.advance(run.validation_iterators)
 
-    # -- the script
 
-    def _describe_script(self) -> Dict[str, Any]:
-        run = self.run
-        made = dict(self.family.script(run.model), epochs=self._epochs)
-        made.update({"data." + name: value for name, value in run.feed.describe().items()})
-        for key, peer in state.callbacks.keyed(run.peers):
-            skipped = self.family.skipped_attributes(peer)
-            if skipped is None:
-                continue
-            values = state.attributes.look(peer, skipped, run).values
-            name = key.split(" ")[0].rsplit(".", 1)[-1]
-            made.update({"{}.{}".format(name, attribute): value for attribute, value in values.items()
-                         if not attribute.startswith("_") and isinstance(value, (bool, int, float, str))
-                         and value == value})
-        return {name: value if isinstance(value, (bool, int, str, type(None))) else repr(value)
-                for name, value in made.items()}
-
-
-def _drain_at_exit(reference) -> None:
-    session = reference()
-    if session is not None:
-        session._writer.drain(EXIT_SECONDS)
+@atexit.register
+def _at_exit() -> None:
+    for session in list(_sessions):
+        session.saves.drain(EXIT_SECONDS)

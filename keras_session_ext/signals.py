@@ -8,10 +8,13 @@ import logging
 import os
 import signal
 import threading
+import time
 from typing import Any, Callable, Dict, List
 
 logger = logging.getLogger("keras_session_ext")
 
+#: the same signal again within so short a time is no second one: a supervisor hands on what the whole group was sent
+REPEAT_SECONDS = 0.5
 #: signals after which the process is to end
 ENDING = (signal.SIGTERM, signal.SIGINT)
 
@@ -29,6 +32,7 @@ class SignalWatch:
         self._policies = policies
         self._is_running = is_running
         self._previous: Dict[int, Any] = {}
+        self._received = 0.0  # time.monotonic() of the first one
 
     def install(self) -> None:
         """Takes the signals over; outside the main thread nothing can be taken."""
@@ -52,9 +56,13 @@ class SignalWatch:
 
     def _handle(self, number, frame):
         mine = [policy for policy in self._policies if number in policy.signals]
-        if not self._is_running(frame) or any(policy.received for policy in mine):
-            self.deliver(number)  # nobody would look, or it is the second one
+        waiting = any(policy.received for policy in mine)
+        if waiting and time.monotonic() - self._received < REPEAT_SECONDS:
             return
+        if waiting or not self._is_running(frame):
+            self.deliver(number)  # it is the second one, or nobody would look
+            return
+        self._received = time.monotonic()
         for policy in mine:
             policy.received = int(number)
 

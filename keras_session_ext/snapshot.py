@@ -33,32 +33,45 @@ def take_snapshot(run: state.Run, kinds, fields: Dict[str, Any]) -> Snapshot:
             return len(tensors) - 1
 
         session[kind.NAME] = tree.encode(kind.capture(run), put)
-    attributes, layers, lacks = run.family.keras_view(run.model)
-    numbers = {id(leaf.variable): number for number, leaf in enumerate(run.family.model_variables(run.model))}
-    view = _keras_view(attributes, layers, numbers, tensors, lacks)
-    fields = dict(fields, session=session, keras_view={"lacks": lacks}, versions=run.family.describe(),
+    parts = run.family.keras_view(run.model)
+    view = _keras_view(parts, _numbers(run, tensors), tensors)
+    fields = dict(fields, session=session, keras_view={"lacks": parts.lacks}, versions=run.family.describe(),
                   package=__version__)
     return Snapshot(fields, tensors, view)
 
 
-def _keras_view(attributes, layers, numbers, tensors, lacks) -> layout.KerasView:
+def _numbers(run: state.Run, tensors: List[Tensor]) -> Dict[int, int]:
+    """The number of the tensor that holds each variable, by the variable's id."""
+    places = {tensor.name: number for number, tensor in enumerate(tensors)}
+    found = {}
+    for prefix, leaves in (("variables/model/arrays/", run.family.model_variables(run.model)),
+                           ("optimizer/arrays/", run.family.optimizer_variables(run.model))):
+        for leaf in leaves:
+            if prefix + leaf.key in places:
+                found[id(leaf.variable)] = places[prefix + leaf.key]
+    return found
+
+
+def _keras_view(parts, numbers: Dict[int, int], tensors: List[Tensor]) -> layout.KerasView:
     """The view with weights as numbers of tensors; the small floats get a float32 copy."""
-    named = []
-    for layer, weights in layers:
+    def numbered(weights):
         entries = []
         for name, variable in weights:
             number = numbers.get(id(variable))
             if number is None:
-                lacks.append("{}: not among the model's variables".format(name))
+                parts.lacks.append("{}: not among the model's variables".format(name))
                 continue
             array = tensors[number].array
             if array.dtype.name.startswith(("bfloat16", "float8")):
                 tensors.append(Tensor("keras/" + name, "keras", array.astype("float32")))
                 number = len(tensors) - 1
             entries.append((name, number))
-        named.append((layer, tuple(entries)))
-    group = tuple((name, value) for name, value in sorted(attributes.items()) if name != "model_config")
-    return layout.KerasView(tuple(sorted(attributes.items())), group, tuple(named))
+        return tuple(entries)
+
+    named = tuple((layer, numbered(weights)) for layer, weights in parts.layers)
+    everything = tuple(sorted(parts.attributes.items()))
+    group = tuple((name, value) for name, value in everything if name in ("keras_version", "backend"))
+    return layout.KerasView(everything, group, named, numbered(parts.optimizer))
 
 
 def decode(candidate: Candidate) -> Dict[str, Any]:

@@ -12,11 +12,10 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
 
-import architectures
 import numpy as np
-import sources
 
 import keras_session_ext as kse
 
@@ -46,7 +45,7 @@ def make_killer(keras, kill):
             count("epoch_begin")
 
     if event == "write":
-        from keras_session_ext.checkpoint import files
+        from keras_session_ext import files
 
         write_at = files.write_at
 
@@ -94,7 +93,7 @@ def peers(keras, task):
         os.makedirs(folder, exist_ok=True)
         made += [
             keras.callbacks.CSVLogger(os.path.join(folder, "log.csv")),
-            keras.callbacks.ModelCheckpoint(os.path.join(folder, "best.weights.h5"), monitor="loss",
+            keras.callbacks.ModelCheckpoint(os.path.join(folder, task.get("best", "best.weights.h5")), monitor="loss",
                                             save_best_only=True, save_weights_only=True),
             keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.9),
         ]
@@ -115,11 +114,32 @@ def summary(peer):
     return {name: tree.fingerprint(getattr(peer, name, None)) for name in names}
 
 
+def kill_after(seconds):
+    """A process beside this one ends it with SIGKILL, wherever it is then."""
+    victim = os.getpid()
+    if not os.fork():
+        time.sleep(seconds)
+        if os.getppid() == victim:
+            os.kill(victim, signal.SIGKILL)
+        os._exit(0)
+
+
+def acknowledge(path):
+    """Notes the number of every event once its listeners are told of it."""
+    from keras_session_ext.lifecycle import events
+
+    out = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    events.listen(lambda event: event.seq and os.write(out, "{}\n".format(event.seq).encode()))
+
+
 def main(task):
+    import architectures
     import keras
+    import sources
 
     source = sources.SOURCES[task.get("source", "arrays")]
     seed = task["seed"] if "seed" in task else source.seed
+    np.random.seed()  # a forked process has its parent's
     if seed is not None:
         keras.utils.set_random_seed(seed)
     if "model" in task:
@@ -132,6 +152,15 @@ def main(task):
     callbacks = peers(keras, task)
     place = task.get("place", 1)
     callbacks[place:place] = [checkpoint, make_killer(keras, task.get("kill"))]
+    if "log_dir" in task:
+        callbacks.insert(task.get("logger_place", 0), kse.SessionLogger(task["log_dir"]))
+    if "pace" in task:  # seconds a batch takes at least
+        callbacks.append(keras.callbacks.LambdaCallback(
+            on_train_batch_begin=lambda batch, logs=None: time.sleep(task["pace"])))
+    if "acks" in task:
+        acknowledge(task["acks"])
+    if "kill_after" in task:
+        kill_after(task["kill_after"])
     history = model.fit(**arguments, epochs=task.get("epochs", sources.EPOCHS), callbacks=callbacks, verbose=0)
     digest = hashlib.sha256()
     for path, array in architectures.tensors_of(model):
@@ -147,11 +176,19 @@ def main(task):
         }, handle)
 
 
-def serve():
-    """Forks one process per task; nothing is computed before the fork."""
+def prepare():
+    """Imports what every task needs; nothing is computed."""
     for name in ("keras", "tensorflow", "torch", "sklearn.datasets", "keras_session_ext.session",
                  "keras_session_ext.checkpoint.layout"):
         importlib.import_module(name)
+
+
+def run(main, prepare):
+    """One task from the command line, or with `--serve` one forked process per line of standard input."""
+    if sys.argv[1] != "--serve":
+        main(json.loads(sys.argv[1]))
+        return
+    prepare()
     for line in sys.stdin:
         task = json.loads(line)
         child = os.fork()
@@ -175,7 +212,4 @@ def serve():
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--serve":
-        serve()
-    else:
-        main(json.loads(sys.argv[1]))
+    run(main, prepare)

@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import sys
 import tempfile
 import zlib
@@ -13,6 +14,10 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # a shell makes what it starts in the background deaf to Ctrl-C, and that is inherited by what the tests start
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class ExactnessTable:

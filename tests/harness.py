@@ -26,11 +26,12 @@ def environment(engine):
 class Server:
     """A process that has an engine imported and forks a training for every task."""
 
+    script = os.path.join(HERE, "child.py")
     _running = {}
 
     def __init__(self, engine):
         self._process = subprocess.Popen(
-            [sys.executable, os.path.join(HERE, "child.py"), "--serve"], env=environment(engine),
+            [sys.executable, self.script, "--serve"], env=environment(engine),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
     @classmethod

@@ -2,6 +2,7 @@
 
 ```
 <directory>/LOCK                                      which process trains here; comfort, not safety
+<directory>/config.json                               what callbacks_from_config was told, if it was
 <directory>/checkpoints/g000003-s0000001234-1a2b3c4d.h5
 <directory>/checkpoints/g000003.claim                 the newest start of a run; fences off older ones
 ```
@@ -11,17 +12,19 @@ ordered by (generation, step) and never by their times. Only names that this
 module made are ever removed.
 """
 
+import contextlib
+import json
 import logging
 import os
 import re
 import socket
 import threading
-from typing import Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
-from keras_session_ext.checkpoint import files, reader
-from keras_session_ext.checkpoint.writer import temporary_name
+from keras_session_ext import files
+from keras_session_ext.checkpoint import reader
 from keras_session_ext.errors import CheckpointCorrupt, CheckpointNotFound, DirectoryBusy, SessionError
-from keras_session_ext.progress import CheckpointInfo
+from keras_session_ext.progress import CheckpointInfo, CheckpointList
 
 logger = logging.getLogger("keras_session_ext")
 
@@ -29,6 +32,8 @@ _CHECKPOINT = re.compile(r"g([0-9]{6,})-s([0-9]{10,})-([0-9a-f]{8})\.h5")
 _CLAIM = re.compile(r"g([0-9]{6,})\.claim")
 _LEFTOVER = re.compile(r"\.(tmp|del)-[0-9a-f]{8}-g[0-9]{6,}-s[0-9]{10,}-[0-9a-f]{8}\.h5")
 
+#: what a training notes in the lock of how far it has come
+_NOTED = ("process", "time", "stage", "epoch", "batch", "step")
 # POSIX record locks belong to the process: one descriptor per directory, counted
 _locks: Dict[str, List] = {}
 _locks_guard = threading.Lock()
@@ -50,6 +55,8 @@ class RunDirectory:
         self.file_mode = 0o660 if group else 0o600
         self._folder_mode = 0o770 if group else 0o700
         self.generation = 0
+        self.left: Dict[str, Any] = {}  # what the owner before us noted last
+        self.config: Optional[Dict[str, Any]] = None  # what the run was configured with, to be written here
         self._locked = False
 
     # -- ownership
@@ -69,6 +76,7 @@ class RunDirectory:
             else:
                 self._claim()
                 self._clean()
+                self._write_config()
         except DirectoryBusy:
             self.release()
             raise
@@ -85,6 +93,7 @@ class RunDirectory:
         with _locks_guard:
             entry = _locks.get(os.path.realpath(name))
             if entry is None:
+                left = files.read_owner(name)
                 fd = files.lock(name, self.file_mode)
                 if fd is None:
                     owner = files.read_owner(name)
@@ -92,9 +101,20 @@ class RunDirectory:
                         "The directory {} is in use by another run: process {} on {}. Stop that process, or "
                         "choose another directory.".format(
                             self.path, owner.get("pid", "unknown"), owner.get("host", "an unknown host")))
+                self.left = left
                 entry = _locks[os.path.realpath(name)] = [fd, 0]
             entry[1] += 1
         self._locked = True
+
+    def note(self, **place: Any) -> None:
+        """Notes in the lock how far this process has come: its last sign of life, should it vanish.
+
+        Raises:
+            OSError: the note could not be written.
+        """
+        entry = _locks.get(os.path.realpath(os.path.join(self.path, "LOCK")))
+        if self._locked and entry is not None:
+            files.write_owner(entry[0], **place)
 
     def release(self) -> None:
         """Gives the lock back; the generation stays claimed."""
@@ -109,6 +129,40 @@ class RunDirectory:
             entry[1] -= 1
             if not entry[1]:
                 files.close(_locks.pop(key)[0])
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Holds the directory for work on its files while no training is at it.
+
+        No generation is claimed: the next start counts on as if nothing had
+        been, its last owner's note included, and a start that comes meanwhile
+        where locks do not work fences this work off, not the other way round.
+
+        Raises:
+            DirectoryBusy: a live process trains here.
+            SessionError: the directory cannot be written.
+        """
+        try:
+            self._lock()
+        except OSError as error:
+            raise SessionError("Cannot work on {}: {}.".format(self.path, error)) from error
+        try:
+            self.generation = max([0] + [generation for generation, _ in self._generations()])
+            yield
+        finally:
+            self.generation = 0
+            try:
+                self.note(**{name: self.left[name] for name in _NOTED if name in self.left})
+            except OSError:
+                pass  # it only tells how far the process before had come
+            self.release()
+
+    def holder(self) -> Optional[int]:
+        """The process on this machine that trains here now, as far as locks tell; it is not disturbed."""
+        name = os.path.join(self.path, "LOCK")
+        if os.path.realpath(name) in _locks:
+            return os.getpid()  # to open and close the file would give our own lock away
+        return files.lock_holder(name)
 
     def _claim(self):
         while True:
@@ -125,6 +179,13 @@ class RunDirectory:
                 files.close(fd)
             files.sync_directory(self.checkpoints)
             return
+
+    def _write_config(self) -> None:
+        if self.config is None:
+            return
+        temporary = os.path.join(self.path, ".tmp-{}-config.json".format(os.urandom(4).hex()))
+        files.write_new(temporary, json.dumps(self.config, indent=2).encode() + b"\n", self.file_mode)
+        files.replace(temporary, os.path.join(self.path, "config.json"))
 
     def _generations(self) -> List[Tuple[int, str]]:
         found = []
@@ -233,6 +294,21 @@ class RunDirectory:
             rejected += damaged
         return sorted(found, key=lambda info: info.order, reverse=True)
 
+    def named(self, id: str, known: Sequence[CheckpointInfo]) -> CheckpointInfo:
+        """The checkpoint called `id` among those that are known.
+
+        Raises:
+            CheckpointNotFound: there is none; the message names the nearest.
+        """
+        by_id = {info.id: info for info in known}
+        if id in by_id:
+            return by_id[id]
+        import difflib
+
+        nearest = difflib.get_close_matches(id, by_id, n=3, cutoff=0.0)
+        raise CheckpointNotFound("There is no checkpoint {!r} in {}. {}".format(
+            id, self.checkpoints, "The nearest: {}.".format(", ".join(nearest)) if nearest else "It is empty."))
+
 
 def list_checkpoints(directory) -> List[CheckpointInfo]:
     """Lists the checkpoints of a run directory, newest first.
@@ -244,7 +320,7 @@ def list_checkpoints(directory) -> List[CheckpointInfo]:
         directory: what `SessionCheckpoint` was given.
 
     Returns:
-        A list of `CheckpointInfo`; empty if nothing was saved yet.
+        A list of `CheckpointInfo`, shown as a table in notebooks; empty if nothing was saved yet.
 
     Example:
         >>> list_checkpoints("no/such/run")
@@ -254,7 +330,7 @@ def list_checkpoints(directory) -> List[CheckpointInfo]:
     found = RunDirectory(os.fspath(directory)).infos(rejected)
     for message in rejected:
         logger.warning("%s", message)
-    return found
+    return CheckpointList(found)
 
 
 def verify_checkpoint(path) -> CheckpointInfo:
@@ -275,7 +351,13 @@ def verify_checkpoint(path) -> CheckpointInfo:
         Traceback (most recent call last):
         keras_session_ext.errors.CheckpointNotFound: There is no checkpoint no/such/file.h5.
     """
-    return reader.read_checkpoint(os.fspath(path))[0].info
+    return reader.verify(os.fspath(path)).info
+
+
+def temporary_name(final: str) -> str:
+    """The name under which a file is written before it gets its own."""
+    folder, name = os.path.split(final)
+    return os.path.join(folder, ".tmp-{}-{}".format(os.urandom(4).hex(), name))
 
 
 def save_file(path: str, encoder, fields, tensors, view) -> None:

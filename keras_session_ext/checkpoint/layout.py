@@ -7,7 +7,7 @@ tensors are then written at the offsets it allocated.
 """
 
 import io
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 import h5py
 import numpy as np
@@ -32,11 +32,13 @@ class KerasView(NamedTuple):
         attributes: of the root group, such as `model_config`.
         group_attributes: of `/model_weights`.
         layers: (layer name, [(weight name, index into the tensors)]), in the model's order.
+        optimizer: (weight name, index into the tensors) of `/optimizer_weights`.
     """
 
     attributes: Tuple[Tuple[str, bytes], ...]
     group_attributes: Tuple[Tuple[str, bytes], ...]
     layers: Tuple[Tuple[str, Tuple[Tuple[str, int], ...]], ...]
+    optimizer: Tuple[Tuple[str, int], ...] = ()
 
 
 class Skeleton(NamedTuple):
@@ -117,7 +119,8 @@ def build(specs: Sequence[TensorSpec], view: KerasView, block: int) -> Skeleton:
     Args:
         specs: the tensors, in the order of the table.
         view: what plain Keras is to find.
-        block: bytes of the user block, a power of two of at least 4096.
+        block: bytes of the user block, a power of two of at least 4096; or 0 for
+            a file that is plain Keras's alone, with no /session.
 
     Returns:
         A `Skeleton`.
@@ -131,7 +134,9 @@ def build(specs: Sequence[TensorSpec], view: KerasView, block: int) -> Skeleton:
     access.set_fileobj_driver(h5py.h5fd.fileobj_driver, recorder)
     file = h5py.File(h5py.h5f.create(b"checkpoint", h5py.h5f.ACC_TRUNC, fapl=access, fcpl=create))
     try:
-        datasets = [_dataset(file, index, spec) for index, spec in enumerate(specs)]
+        datasets = [_dataset(file, spec) for spec in specs]
+        for index, spec in enumerate(specs if block else ()):
+            file["/session/{}/t{:05d}".format(spec.kind, index)] = datasets[index]
         lacks = _keras(file, view, datasets)
         file.flush()
         offsets = [dataset.id.get_offset() if spec.nbytes else 0 for dataset, spec in zip(datasets, specs)]
@@ -141,8 +146,7 @@ def build(specs: Sequence[TensorSpec], view: KerasView, block: int) -> Skeleton:
     return Skeleton(block, recorder.end, offsets, lacks, pages)
 
 
-def _dataset(file, index: int, spec: TensorSpec):
-    name = "/session/{}/t{:05d}".format(spec.kind, index)
+def _dataset(file, spec: TensorSpec):
     create = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     create.set_layout(h5py.h5d.CONTIGUOUS)
     create.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -156,9 +160,7 @@ def _dataset(file, index: int, spec: TensorSpec):
         dtype = np.dtype("u{}".format(max(1, spec.nbytes // count) or 1))
         logical = h5py.h5t.py_create(dtype)
     space = h5py.h5s.create_simple(spec.shape) if spec.shape else h5py.h5s.create(h5py.h5s.SCALAR)
-    made = h5py.Dataset(h5py.h5d.create(file.id, None, logical, space, dcpl=create))
-    file[name] = made
-    return made
+    return h5py.Dataset(h5py.h5d.create(file.id, None, logical, space, dcpl=create))
 
 
 def _keras(file, view: KerasView, datasets) -> List[str]:
@@ -175,6 +177,11 @@ def _keras(file, view: KerasView, datasets) -> List[str]:
             _layer(weights.require_group(layer), entries, datasets)
         except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
             lacks.append("{}: HDF5 cannot hold it ({})".format(layer[:200], error))  # best effort
+    if view.optimizer:
+        try:
+            _layer(file.require_group("optimizer_weights"), view.optimizer, datasets)
+        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+            lacks.append("optimizer_weights: HDF5 cannot hold it ({})".format(error))
     return lacks
 
 
@@ -202,3 +209,94 @@ def _names(group, name: str, values: List[str]) -> None:
     else:
         for number, piece in enumerate(np.array_split(data, pieces)):
             group.attrs["{}{}".format(name, number)] = piece
+
+
+class _Reading(io.RawIOBase):
+    """A file that libhdf5 reads through a function of ours."""
+
+    def __init__(self, read: Callable[[Any, int], int], size: int):
+        self._read = read
+        self._end = size
+        self._at = 0
+
+    def seek(self, offset, whence=0):
+        self._at = offset + (0, self._at, self._end)[whence]
+        return self._at
+
+    def tell(self):
+        return self._at
+
+    def readinto(self, target):
+        count = self._read(target, self._at)
+        self._at += count
+        return count
+
+
+class Stored(NamedTuple):
+    """A dataset as it stands in a file."""
+
+    offset: int
+    shape: Tuple[int, ...]
+
+
+def read_view(read: Callable[[Any, int], int], size: int, number: Callable[[Stored], int]) -> KerasView:
+    """The part of a file that plain Keras reads; no data of a tensor are touched, and no link out of it followed.
+
+    Args:
+        read: fills a buffer from an offset; returns how many bytes there were.
+        size: bytes of the file.
+        number: which tensor a dataset is.
+
+    Raises:
+        ValueError: the structure is not one of ours.
+    """
+    try:
+        with h5py.File(_Reading(read, size), "r") as file:
+            attributes = tuple((name, _bytes(file.attrs[name])) for name in file.attrs)
+            weights = _group(file, "model_weights")
+            group = tuple((name, _bytes(weights.attrs[name])) for name in ("backend", "keras_version")
+                          if name in weights.attrs)
+            names = _listed(weights, "layer_names")
+            names += [name for name in ("top_level_model_weights",) if name in weights]
+            layers = tuple((name, _weights(_group(weights, name), number)) for name in names)
+    except (AttributeError, KeyError, OSError, RuntimeError, TypeError) as error:
+        raise ValueError("{}: {}".format(type(error).__name__, error))
+    return KerasView(attributes, group, layers)
+
+
+def _weights(group, number: Callable[[Stored], int]) -> Tuple[Tuple[str, int], ...]:
+    made = []
+    for name in _listed(group, "weight_names"):
+        parent, _, last = name.rpartition("/")
+        dataset = _linked(_group(group, parent) if parent else group, last)
+        if not isinstance(dataset, h5py.Dataset):
+            raise TypeError("{} is no dataset".format(name))
+        made.append((name, number(Stored(dataset.id.get_offset() or 0, tuple(dataset.shape)))))
+    return tuple(made)
+
+
+def _group(group, path: str):
+    for name in path.split("/"):
+        group = _linked(group, name)
+        if not isinstance(group, h5py.Group):
+            raise TypeError("{} is no group".format(path))
+    return group
+
+
+def _linked(group, name: str):
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise TypeError("{} is a link out of its place".format(name))
+    return group[name]
+
+
+def _listed(group, name: str) -> List[str]:
+    """A list of names, in one attribute or in several."""
+    if name in group.attrs:
+        pieces = [name]
+    else:
+        pieces = ["{}{}".format(name, number) for number in range(len(group.attrs))]
+    return [_bytes(value).decode() for piece in pieces if piece in group.attrs for value in group.attrs[piece]]
+
+
+def _bytes(value: Any) -> bytes:
+    return value.encode() if isinstance(value, str) else bytes(value)

@@ -1,14 +1,22 @@
-"""Reading a checkpoint: header, `pread`, checksum. libhdf5 is never on this path."""
+"""Reading a checkpoint: header, `pread`, checksum. libhdf5 is never on this path.
 
+A header needs the standard library alone: NumPy and xxhash are imported where
+a tensor is read, so that listings begin at once.
+"""
+
+import contextlib
 import os
-from typing import Any, Dict, List, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
 
-import numpy as np
-import xxhash
-
-from keras_session_ext.checkpoint import files, header
+from keras_session_ext import files
+from keras_session_ext.checkpoint import header
 from keras_session_ext.errors import CheckpointCorrupt, CheckpointNotFound
 from keras_session_ext.progress import CheckpointInfo
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_CHUNK_BYTES = 1 << 22
 
 
 class Header(NamedTuple):
@@ -27,8 +35,104 @@ class Header(NamedTuple):
     block: int
 
 
+class Opened:
+    """A checkpoint that is open; what is read of it is verified.
+
+    Args:
+        path: the file.
+
+    Attributes:
+        head: its `Header`.
+
+    Raises:
+        CheckpointNotFound: no such file.
+        CheckpointCorrupt: here and in every method: damaged, foreign or of a newer format.
+    """
+
+    def __init__(self, path: str):
+        self.path = path
+        self._fd = _open(path)
+        try:
+            with _by_name(path):
+                self.head = _read_header(self._fd, path)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> "Opened":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        files.close(self._fd)
+
+    def read(self, target: Any, offset: int) -> int:
+        """Fills a buffer with bytes as they stand in the file, which nobody has verified."""
+        return files.read_at(self._fd, target, offset)
+
+    def tensor(self, row: header.TensorRow) -> "np.ndarray":
+        """The tensor of a row of the table."""
+        import numpy as np
+        import xxhash
+
+        data = np.empty(row.nbytes, np.uint8)
+        with _by_name(self.path):
+            _fill(self._fd, data, row.offset)
+            _compare(row, xxhash.xxh3_128_hexdigest(data.data))
+        return data.view(numpy_dtype(row.dtype)).reshape(row.shape)
+
+    def check(self, row: header.TensorRow, told: Callable[[int], None]) -> None:
+        """Verifies a tensor in little memory; `told` is given the number of bytes after each piece."""
+        import xxhash
+
+        digest = xxhash.xxh3_128()
+        with _by_name(self.path):
+            for piece in self._pieces(row.offset, row.nbytes):
+                digest.update(piece)
+                told(len(piece))
+            _compare(row, digest.hexdigest())
+
+    def check_rest(self, told: Callable[[int], None] = lambda nbytes: None) -> None:
+        """Verifies the bytes that belong to no tensor, and that no name stands twice."""
+        import xxhash
+
+        digest = xxhash.xxh3_128()
+        with _by_name(self.path):
+            for offset, nbytes in header.gaps(self.head.rows, self.head.block, self.head.info.size_bytes):
+                for piece in self._pieces(offset, nbytes):
+                    digest.update(piece)
+                    told(len(piece))
+            if digest.hexdigest() != self.head.fields.get("hdf5"):
+                raise CheckpointCorrupt("its HDF5 structure was altered (checksum differs)")
+            seen = set()
+            for row in self.head.rows:
+                if row.name in seen:
+                    raise CheckpointCorrupt("its tensor {!r} stands twice in the table".format(row.name))
+                seen.add(row.name)
+
+    def _pieces(self, offset: int, nbytes: int) -> Iterator[memoryview]:
+        whole = memoryview(bytearray(min(nbytes, _CHUNK_BYTES)))
+        end = offset + nbytes
+        while offset < end:
+            piece = whole[:end - offset]
+            _fill(self._fd, piece, offset)
+            yield piece
+            offset += len(piece)
+
+
 def _corrupt(path: str, error: Exception) -> CheckpointCorrupt:
     return CheckpointCorrupt("Cannot use {}: {}. The file was left as it is.".format(path, error))
+
+
+@contextlib.contextmanager
+def _by_name(path: str) -> Iterator[None]:
+    """Names the file in what goes wrong with it."""
+    try:
+        yield
+    except (CheckpointCorrupt, OSError) as error:
+        raise _corrupt(path, error)
 
 
 def _open(path: str) -> int:
@@ -40,21 +144,30 @@ def _open(path: str) -> int:
         raise _corrupt(path, error)
 
 
-def _read(fd: int, nbytes: int, offset: int) -> np.ndarray:
-    target = np.empty(nbytes, np.uint8)
-    if files.read_at(fd, target, offset) != nbytes:
+def _fill(fd: int, target: Any, offset: int) -> None:
+    if files.read_at(fd, target, offset) != len(target):
         raise CheckpointCorrupt("it ends too early")
-    return target
+
+
+def _read(fd: int, nbytes: int, offset: int) -> bytes:
+    target = bytearray(nbytes)
+    _fill(fd, target, offset)
+    return bytes(target)
+
+
+def _compare(row: header.TensorRow, checksum: str) -> None:
+    if checksum != row.checksum:
+        raise CheckpointCorrupt("its tensor {!r} was altered (checksum differs)".format(row.name))
 
 
 def _read_header(fd: int, path: str) -> Header:
     size = files.size_bytes(fd)
     if size < header.SMALLEST_BLOCK:
         raise CheckpointCorrupt("it is empty" if not size else "it is cut off ({} bytes)".format(size))
-    block, length, expected = header.parse_line(_read(fd, header.LINE_BYTES, 0).tobytes())
+    block, length, expected = header.parse_line(_read(fd, header.LINE_BYTES, 0))
     if block > size:
         raise CheckpointCorrupt("it is cut off ({} bytes)".format(size))
-    rest = _read(fd, block - header.LINE_BYTES, header.LINE_BYTES).tobytes()
+    rest = _read(fd, block - header.LINE_BYTES, header.LINE_BYTES)
     fields = header.unpack(rest, length, expected)
     if fields.get("size_bytes") != size:
         raise CheckpointCorrupt("it has {} bytes, its header says {}".format(size, fields.get("size_bytes")))
@@ -68,16 +181,11 @@ def read_header(path: str) -> Header:
         CheckpointNotFound: no such file.
         CheckpointCorrupt: damaged, foreign or of a newer format.
     """
-    fd = _open(path)
-    try:
-        return _read_header(fd, path)
-    except (CheckpointCorrupt, OSError) as error:
-        raise _corrupt(path, error)
-    finally:
-        files.close(fd)
+    with Opened(path) as opened:
+        return opened.head
 
 
-def read_checkpoint(path: str) -> "tuple[Header, Dict[str, np.ndarray]]":
+def read_checkpoint(path: str) -> "Tuple[Header, Dict[str, np.ndarray]]":
     """Reads a whole checkpoint, every byte of it verified.
 
     Returns:
@@ -87,31 +195,38 @@ def read_checkpoint(path: str) -> "tuple[Header, Dict[str, np.ndarray]]":
         CheckpointNotFound: no such file.
         CheckpointCorrupt: any byte differs from what was written.
     """
-    fd = _open(path)
-    try:
-        head = _read_header(fd, path)
-        tensors = {}
-        for row in head.rows:
-            data = _read(fd, row.nbytes, row.offset)
-            if xxhash.xxh3_128_hexdigest(data.data) != row.checksum:
-                raise CheckpointCorrupt("its tensor {!r} was altered (checksum differs)".format(row.name))
-            if row.name in tensors:
-                raise CheckpointCorrupt("its tensor {!r} stands twice in the table".format(row.name))
-            tensors[row.name] = data.view(numpy_dtype(row.dtype)).reshape(row.shape)
-        digest = xxhash.xxh3_128()
-        for offset, nbytes in header.gaps(head.rows, head.block, head.info.size_bytes):
-            digest.update(_read(fd, nbytes, offset).data)
-        if digest.hexdigest() != head.fields.get("hdf5"):
-            raise CheckpointCorrupt("its HDF5 structure was altered (checksum differs)")
-        return head, tensors
-    except (CheckpointCorrupt, OSError) as error:
-        raise _corrupt(path, error)
-    finally:
-        files.close(fd)
+    with Opened(path) as opened:
+        tensors = {row.name: opened.tensor(row) for row in opened.head.rows}
+        opened.check_rest()
+        return opened.head, tensors
 
 
-def numpy_dtype(name: str) -> np.dtype:
+def verify(path: str, told: Callable[[int], None] = lambda nbytes: None) -> Header:
+    """Verifies every byte of a checkpoint, in little memory.
+
+    Args:
+        path: the file.
+        told: is given the number of bytes after each piece.
+
+    Returns:
+        Its header.
+
+    Raises:
+        CheckpointNotFound: no such file.
+        CheckpointCorrupt: any byte differs from what was written.
+    """
+    with Opened(path) as opened:
+        told(opened.head.block)
+        for row in opened.head.rows:
+            opened.check(row, told)
+        opened.check_rest(told)
+        return opened.head
+
+
+def numpy_dtype(name: str) -> "np.dtype":
     """The NumPy dtype of a table row; the small floats come from ml_dtypes."""
+    import numpy as np
+
     try:
         return np.dtype(name)
     except TypeError:
@@ -127,7 +242,7 @@ def is_ours(path: str) -> bool:
     except OSError:
         return False
     try:
-        return _read(fd, 9, 0).tobytes() == b"KSESSION "
+        return _read(fd, 9, 0) == b"KSESSION "
     except CheckpointCorrupt:
         return False
     finally:

@@ -1,6 +1,5 @@
 """From a snapshot to a durable file, in the foreground or behind training."""
 
-import os
 import threading
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
@@ -8,7 +7,8 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional
 import numpy as np
 import xxhash
 
-from keras_session_ext.checkpoint import files, header, layout
+from keras_session_ext import files
+from keras_session_ext.checkpoint import header, layout
 
 
 class Tensor(NamedTuple):
@@ -169,8 +169,3 @@ class BackgroundWriter:
                 with self._condition:
                     self._busy = False
                     self._condition.notify_all()
-
-
-def temporary_name(final: str) -> str:
-    folder, name = os.path.split(final)
-    return os.path.join(folder, ".tmp-{}-{}".format(os.urandom(4).hex(), name))

@@ -183,6 +183,34 @@ class KeepEvery(KeepPolicy):
         return "KeepEvery({}={})".format(self.unit, self.distance)
 
 
+class KeepSize(KeepPolicy):
+    """Keeps the newest checkpoints that fit into so many bytes together.
+
+    Args:
+        size_bytes: how many. The newest checkpoint stays, however large it is.
+
+    Example:
+        >>> KeepSize(20 * 10**9)
+        KeepSize(20000000000)
+    """
+
+    def __init__(self, size_bytes: int):
+        self.size_bytes = positive("size_bytes", size_bytes)
+
+    def wanted(self, infos):
+        wanted: Dict[str, str] = {}
+        total = 0
+        for info in infos:
+            total += info.size_bytes
+            if total > self.size_bytes:
+                break
+            wanted[info.id] = "among the newest that fit into {} bytes".format(self.size_bytes)
+        return wanted
+
+    def __repr__(self):
+        return "KeepSize({})".format(self.size_bytes)
+
+
 class KeepAll(KeepPolicy):
     """Keeps everything."""
 

@@ -12,9 +12,9 @@ import sys
 import numpy as np
 
 from keras_session_ext.checkpoint import header
-from keras_session_ext.checkpoint.directory import RunDirectory
+from keras_session_ext.checkpoint.directory import RunDirectory, temporary_name
 from keras_session_ext.checkpoint.layout import KerasView
-from keras_session_ext.checkpoint.writer import Encoder, Tensor, temporary_name
+from keras_session_ext.checkpoint.writer import Encoder, Tensor
 from keras_session_ext.policies.keep import KeepLast
 
 VIEW = KerasView((("model_config", b"{}"),), (), (("dense", (("kernel", 0),)),))

@@ -15,10 +15,9 @@ import pytest
 from files_of_ours import EMPTY_VIEW, fields, small_tensors, write
 
 import keras_session_ext
-from keras_session_ext import CheckpointCorrupt, DirectoryBusy, SessionError, list_checkpoints, verify_checkpoint
-from keras_session_ext.checkpoint import files
-from keras_session_ext.checkpoint.directory import RunDirectory, save_file
-from keras_session_ext.checkpoint.writer import BackgroundWriter, Encoder, temporary_name
+from keras_session_ext import CheckpointCorrupt, DirectoryBusy, SessionError, files, list_checkpoints, verify_checkpoint
+from keras_session_ext.checkpoint.directory import RunDirectory, save_file, temporary_name
+from keras_session_ext.checkpoint.writer import BackgroundWriter, Encoder
 from keras_session_ext.policies.keep import KeepAll, KeepLast, Plan
 
 ENVIRONMENT = dict(os.environ, PYTHONPATH=os.pathsep.join([
@@ -550,9 +549,9 @@ FULL = """
 import os, resource, sys
 import numpy as np
 from files_of_ours import EMPTY_VIEW, fields
-from keras_session_ext.checkpoint import files
-from keras_session_ext.checkpoint.directory import RunDirectory, list_checkpoints, verify_checkpoint
-from keras_session_ext.checkpoint.writer import Encoder, Tensor, temporary_name
+from keras_session_ext import files
+from keras_session_ext.checkpoint.directory import RunDirectory, list_checkpoints, temporary_name, verify_checkpoint
+from keras_session_ext.checkpoint.writer import Encoder, Tensor
 
 directory, limit = RunDirectory(sys.argv[1]), int(sys.argv[2])
 if sys.argv[3] == "late":  # a file system that cannot take the space beforehand meets the limit while writing

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 
 import keras
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from sources import digits
 
 import keras_session_ext as kse
-from keras_session_ext.checkpoint import files
+from keras_session_ext import files
 
 pytestmark = pytest.mark.slow
 
@@ -163,6 +164,20 @@ def test_fit_again_after_an_exception_goes_on(tmp_path):
     _, _, history = fit(None, 3, model, checkpoint=checkpoint)
     assert checkpoint.resume_report.progress.stage == 0 and checkpoint.resume_report.checkpoint
     assert history.epoch == [0, 1, 2]
+
+
+@pytest.mark.parametrize("restore", ["auto", "origin"])
+def test_a_new_callback_waits_for_the_save_that_an_ended_fit_left_in_flight(tmp_path, monkeypatch, restore):
+    """In a notebook: fit was interrupted while a save was written, and the cell is run again."""
+    sync = files.sync
+    monkeypatch.setattr(files, "sync", lambda fd: (time.sleep(0.5), sync(fd)))
+    if restore == "origin":
+        restore = fit(tmp_path, 1)[1].checkpoints[-1].id
+    with pytest.raises(Stop):
+        fit(tmp_path, 4, restore=restore, keep=kse.KeepAll(), callbacks=[StopAt(6)])
+    _, checkpoint, history = fit(tmp_path, 4, restore=restore, keep=kse.KeepAll())
+    assert checkpoint.resume_report.progress.epoch == (1 if restore == "auto" else 2)
+    assert history.epoch == [0, 1, 2, 3]
 
 
 def test_evaluate_and_predict_on_their_own(tmp_path):
@@ -426,7 +441,7 @@ def test_a_failed_save_is_told_and_training_goes_on(tmp_path, monkeypatch, caplo
     checkpoint = kse.SessionCheckpoint(tmp_path, save=kse.EveryEpochs(1), background=background, keep=kse.KeepAll(),
                                        verbose=0)
     # each save ends before the next is due, so that it is the second one that fails
-    wait = keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: checkpoint._session._writer.drain(30))
+    wait = keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: checkpoint._session.saves.drain(30))
     with caplog.at_level(logging.WARNING, "keras_session_ext"):
         fit(None, 4, callbacks=[wait], checkpoint=checkpoint)
     assert any("No space left" in record.getMessage() for record in caplog.records)
@@ -491,6 +506,9 @@ def test_the_report_reads_well(tmp_path, capsys):
     assert json.dumps(text)
 
 
-def test_a_fresh_start_prints_nothing(tmp_path, capsys):
+def test_a_fresh_start_prints_nothing_but_its_end(tmp_path, capsys):
     fit(tmp_path, verbose=1)
+    assert capsys.readouterr().out == "Session: finished at epoch 2, batch 0 (step 8); 2 checkpoints in {}\n".format(
+        tmp_path)
+    fit(tmp_path / "quiet", verbose=0)
     assert capsys.readouterr().out == ""

@@ -1,9 +1,9 @@
 """SIGTERM, SIGINT and SIGUSR1 in a real training."""
 
-import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from harness import environment
@@ -17,8 +17,9 @@ import os, signal, sys, time, numpy as np, keras, keras_session_ext as kse
 directory, where, names = sys.argv[1:4]
 class Slow(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
-        if where == "train" and batch == 3:
+        if where in ("train", "stuck") and batch == 3:
             print("ready", flush=True)
+            time.sleep(60 if where == "stuck" else 0)
         time.sleep(0.05 if where == "train" else 0)
     def on_test_batch_begin(self, batch, logs=None):
         if where == "validation" and batch == 3:
@@ -90,14 +91,25 @@ def test_sigusr1_saves_and_goes_on(tmp_path):
 
 
 def test_a_second_signal_acts_at_once(tmp_path):
+    process = start(tmp_path, "stuck", "SIGTERM")
+    wait_until_ready(process)
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)  # a supervisor hands on what the whole group was sent
+    time.sleep(1.0)
+    assert process.poll() is None, "the batch is not over, and nothing is saved yet"
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert process.returncode == -signal.SIGTERM and not kse.list_checkpoints(tmp_path)
+
+
+def test_the_same_signal_twice_in_a_moment_saves(tmp_path):
     process = start(tmp_path, "train", "SIGTERM")
     wait_until_ready(process)
-    os.kill(process.pid, signal.SIGSTOP)
-    os.kill(process.pid, signal.SIGTERM)
-    os.kill(process.pid, signal.SIGCONT)
-    os.kill(process.pid, signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGTERM
+    assert process.returncode == -signal.SIGTERM and len(kse.list_checkpoints(tmp_path)) == 1
 
 
 def test_after_an_exception_signals_mean_what_they_meant(tmp_path):

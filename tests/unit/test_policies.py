@@ -7,7 +7,16 @@ import signal
 import pytest
 
 from keras_session_ext.errors import ConfigError, SessionError
-from keras_session_ext.policies.keep import KeepAll, KeepAny, KeepBest, KeepEvery, KeepLast, KeepPolicy, as_keep_policy
+from keras_session_ext.policies.keep import (
+    KeepAll,
+    KeepAny,
+    KeepBest,
+    KeepEvery,
+    KeepLast,
+    KeepPolicy,
+    KeepSize,
+    as_keep_policy,
+)
 from keras_session_ext.policies.monitor import Monitor
 from keras_session_ext.policies.save import (
     AnyPolicy,
@@ -373,6 +382,7 @@ def test_a_callable_object_is_named_by_its_class():
     (lambda: KeepBest(1, "loss", "up"), "mode"),
     (lambda: KeepEvery(steps=0), "steps"), (lambda: KeepEvery(epochs=1.5), "epochs"),
     (lambda: KeepEvery(seconds=-1.0), "seconds"), (lambda: KeepEvery(seconds="1"), "seconds"),
+    (lambda: KeepSize(0), "size_bytes"), (lambda: KeepSize(1e9), "size_bytes"), (lambda: KeepSize("1GB"), "size_bytes"),
     (lambda: KeepLast(1) | 3, "keep"), (lambda: KeepLast(1) | EverySteps(1), "keep"),
     (lambda: as_keep_policy(3), "keep"), (lambda: as_keep_policy(KeepLast), "keep"),
 ])
@@ -401,10 +411,11 @@ def test_a_bad_value_is_repeated(make, name):
 # -- what to keep
 
 
-def info(step, generation=1, epoch=0, stage=0, seconds=0.0, finished=False, id=None, **metrics):
+def info(step, generation=1, epoch=0, stage=0, seconds=0.0, finished=False, id=None, size_bytes=0, **metrics):
     return CheckpointInfo(
         id=id or "g{}-s{}".format(generation, step), path="", progress=Progress(stage, epoch, 0, step, float(seconds)),
-        generation=generation, created=0.0, size_bytes=0, metrics=metrics, reason="", exact=True, finished=finished)
+        generation=generation, created=0.0, size_bytes=size_bytes, metrics=metrics, reason="", exact=True,
+        finished=finished)
 
 
 def kept(policy, infos):
@@ -417,7 +428,8 @@ def kept(policy, infos):
 
 
 @pytest.mark.parametrize("policy", [
-    KeepLast(1), KeepBest(1, "loss"), KeepEvery(steps=10), KeepAll(), KeepLast(1) | KeepAll(), KeepPolicy()], ids=repr)
+    KeepLast(1), KeepBest(1, "loss"), KeepEvery(steps=10), KeepSize(1), KeepAll(), KeepLast(1) | KeepAll(),
+    KeepPolicy()], ids=repr)
 def test_a_plan_of_nothing(policy):
     assert tuple(policy.plan([])) == ([], [], {})
 
@@ -486,13 +498,37 @@ def test_keep_every_epochs_counts_each_stage_on_its_own():
 
 def test_what_was_kept_stays_kept_as_the_run_goes_on():
     """A plan applied after every save keeps what one plan over all of them would."""
-    for policy in (KeepEvery(steps=30), KeepEvery(epochs=2), KeepEvery(seconds=40), KeepBest(3, "loss"), KeepLast(2)):
-        everything = [info(step, epoch=step // 10, seconds=step * 1.5, loss=abs(math.sin(step)))
+    for policy in (KeepEvery(steps=30), KeepEvery(epochs=2), KeepEvery(seconds=40), KeepBest(3, "loss"), KeepLast(2),
+                   KeepSize(100), KeepSize(1), KeepSize(10**6)):
+        everything = [info(step, epoch=step // 10, seconds=step * 1.5, loss=abs(math.sin(step)),
+                           size_bytes=10 + step * 7 % 40)
                       for step in range(5, 300, 5)]
         alive = []
         for one in everything:
             alive = policy.plan(alive + [one]).keep
         assert alive == policy.plan(everything).keep
+
+
+@pytest.mark.parametrize("size, sizes, expected", [
+    (30, [10, 10, 10, 10, 10], [5, 4, 3]),
+    (29, [10, 10, 10, 10, 10], [5, 4]),
+    (10**12, [10, 20, 30], [3, 2, 1]),
+    (15, [10, 10, 20], [3]),  # the newest stays, however large it is
+    (25, [1, 20, 10, 10], [4, 3]),  # no older one slips in behind one that did not fit
+    (20, [5, 0, 20], [3, 2]),
+])
+@pytest.mark.parametrize("turned", [False, True])
+def test_keep_size_keeps_the_newest_that_fit(size, sizes, expected, turned):
+    infos = [info(step, size_bytes=one) for step, one in enumerate(sizes, 1)]
+    assert kept(KeepSize(size), infos[::-1] if turned else infos) == expected
+
+
+def test_keep_size_says_why_and_joins_others():
+    infos = [info(step, size_bytes=100, loss=step) for step in (1, 2, 3)]
+    policy = KeepSize(200) | KeepBest(1, "loss")
+    assert kept(policy, infos) == [3, 2, 1] and repr(policy) == "KeepSize(200) | KeepBest(1, 'loss')"
+    assert KeepSize(200).plan(infos).reasons["g1-s2"] == ["among the newest that fit into 200 bytes"]
+    assert KeepSize(200).plan(infos).reasons["g1-s1"] == ["wanted by none of KeepSize(200)"]
 
 
 def test_keep_all():

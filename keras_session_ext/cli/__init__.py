@@ -1,0 +1,1 @@
+"""The command `keras-session`; click and rich stand nowhere else."""

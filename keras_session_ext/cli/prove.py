@@ -1,0 +1,81 @@
+"""`keras-session prove`."""
+
+import os
+import tempfile
+from typing import Any, List, Tuple
+
+import click
+
+from keras_session_ext.cli import script as scripts
+from keras_session_ext.cli.output import Cell, Column, Output, Styled, command
+from keras_session_ext.proof.prove import Proof, Verdict
+
+_COLUMNS = (Column("state"), Column("uninterrupted"), Column("killed"), Column("same"))
+
+
+@command(context_settings={"allow_interspersed_args": False})
+@click.option("--kills", type=click.IntRange(1, 1000), default=5, show_default=True, help="How often it is killed.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random moments of the kills.")
+@click.option("--ignore", multiple=True, metavar="PART", help="A part of the name of states that may differ, such as "
+              "a clock reading. May be given again.")
+@click.option("--keep", type=click.Path(), help="An empty or new folder for the runs, their notes and outputs; "
+              "otherwise they are thrown away.")
+@click.argument("script", type=click.Path())
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def prove(out: Output, kills: int, seed: int, ignore: Tuple[str, ...], keep: Any, script: str,
+          arguments: Tuple[str, ...]) -> int:
+    """Proves that a training SCRIPT resumes exactly, or names the first state that does not.
+
+    The script runs once in peace, and once more killed with SIGKILL at random
+    moments and started again each time. Every tensor, the history, the random
+    state, the place in the data and the other callbacks' state are compared at
+    every step. Nothing has to be seeded; but where two fresh starts differ, it
+    is said, and the killed run begins with the other's first checkpoint.
+
+    The script stays as it is, and so do the files that it writes itself: both
+    runs write the same ones. Give it few epochs.
+
+    Exit status: 0 exact, 1 not exact (or the script failed), 2 wrong usage.
+    """
+    scripts.check(script)
+    if keep is not None:
+        verdict = _prove(out, _empty(keep), kills, seed, ignore, script, list(arguments))
+    else:
+        with tempfile.TemporaryDirectory(prefix="keras-session-prove-") as folder:
+            verdict = _prove(out, folder, kills, seed, ignore, script, list(arguments))
+    out.value(verdict._asdict())
+    _show(out, verdict)
+    return 0 if verdict.exact else 1
+
+
+def _prove(out: Output, folder: str, kills: int, seed: int, ignore: Any, script: str, arguments: List[str]) -> Verdict:
+    return Proof(lambda settings: scripts.command({"proof": settings}, script, arguments), folder, out.note, kills,
+                 seed, ignore).prove()
+
+
+def _empty(folder: str) -> str:
+    from keras_session_ext import files
+
+    if files.exists(folder) and (not os.path.isdir(folder) or files.names(folder)):
+        raise click.UsageError("{} is not empty. Name a new folder for --keep.".format(folder))
+    files.make_directory(folder, 0o700)
+    return folder
+
+
+def _show(out: Output, verdict: Verdict) -> None:
+    rows: List[List[Cell]] = []
+    for kind, (one, other) in verdict.rows.items():
+        if one or other:
+            rows.append([kind, one[:16], other[:16], "yes" if one == other else Styled("no", "red")])
+    out.table(_COLUMNS, rows)
+    out.line()
+    steps = "{} steps, killed {} times".format(verdict.steps, len(verdict.killed))
+    if verdict.exact:
+        out.line("exact: the same after {}".format(steps), "green")
+        if verdict.fresh:
+            out.line("But two fresh starts differ: {}.".format(verdict.fresh))
+        return
+    out.line("not exact ({})".format(steps), "red")
+    out.line("First to diverge: {}".format(verdict.difference))
+    for reason in verdict.reasons:
+        out.line("  - " + reason)

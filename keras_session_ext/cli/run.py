@@ -1,0 +1,82 @@
+"""`keras-session run`."""
+
+import os
+import sys
+from typing import Any, Dict, List, Tuple
+
+import click
+
+from keras_session_ext import supervise
+from keras_session_ext.cli import script as scripts
+from keras_session_ext.cli.output import Output, command
+
+
+@command(context_settings={"allow_interspersed_args": False})
+@click.option("--config", "-c", type=click.Path(), help="A config; `session` in it is what counts. "
+              "Without one, the callbacks' defaults in runs/<name of the script>.")
+@click.option("--key", help="Where in the config the session stands, such as trainer.session.")
+@click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE",
+              help="A setting that goes before the config's, such as save.every_steps=100. May be given again.")
+@click.option("--directory", "-d", type=click.Path(), help="Where the run lives: short for --set directory=…")
+@click.option("--max-restarts", type=click.IntRange(0), default=10, show_default=True,
+              help="How often the script is started again when it crashes or is killed.")
+@click.argument("script", type=click.Path())
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def run(out: Output, config: Any, key: Any, overrides: Tuple[str, ...], directory: Any, max_restarts: int,
+        script: str, arguments: Tuple[str, ...]) -> int:
+    """Runs a training SCRIPT until it is finished, whatever kills it.
+
+    The script stays as it is: SessionCheckpoint and SessionLogger are added to
+    its fit, evaluate and predict calls. Each fit is a stage; started again,
+    finished ones are passed over with the state they left. Options for the
+    script stand behind its name.
+
+    The script is started again when it ends with an error or by a signal, each
+    time after a longer pause. It is not after SIGTERM, SIGINT, SIGHUP or
+    SIGQUIT to this command, which are handed on and let it save; not when it
+    ends with status 2, or fails twice before a fit began.
+
+    The exit status is the script's; a signal that ended the script ends this
+    command. With --json the script's output goes to stderr, and the outcome to
+    stdout.
+    """
+    scripts.check(script)
+    settings = {"config": _effective(config, key, overrides, directory, script)}
+    outcome = supervise.supervise(scripts.command(settings, script, list(arguments)), max_restarts,
+                                  lambda text: out.note("keras-session: " + text),
+                                  output=sys.stderr.fileno() if out.json else None)
+    if outcome.status == 0 and "fit" not in outcome.told:
+        out.note("keras-session: {} never called fit, so nothing was saved. Training loops of one's own use "
+                 "save_session and restore_session.".format(script))
+    out.value({"script": script, "directory": settings["config"].get("directory"), "status": outcome.status,
+               "restarts": outcome.restarts, "fits": outcome.told.get("fit", {}).get("number", 0)})
+    sys.stdout.flush()
+    supervise.die_like(outcome.status)
+    return outcome.status
+
+
+def _effective(config: Any, key: Any, overrides: Tuple[str, ...], directory: Any, script: str) -> Dict[str, Any]:
+    """The configuration, checked before anything starts; everything absolute, as the script may change directory."""
+    from keras_session_ext.config.effective import effective_config
+
+    given: List[str] = list(overrides)
+    if directory is not None:
+        given.append("directory={}".format(_quoted(directory)))
+    if config is None:
+        place = directory if directory is not None else os.path.join("runs", scripts.stem(script))
+        config = {"directory": place, "tensorboard": {"log_dir": os.path.join(place, "tensorboard")}}
+    made = effective_config(config, key, given)
+    if not made:
+        raise click.UsageError("The config switches the session off: there is nothing to do for run. Start the script "
+                               "with python.")
+    for settings in (made, made.get("tensorboard") or {}):
+        for name in ("directory", "log_dir"):
+            if name in settings:
+                settings[name] = os.path.abspath(settings[name])
+    return made
+
+
+def _quoted(text: str) -> str:
+    import json
+
+    return json.dumps(text)  # YAML reads it as text

@@ -1,0 +1,57 @@
+"""Figures as people read them."""
+
+import time
+from typing import Any, Dict
+
+from keras_session_ext.lifecycle.timeline import spell
+
+
+def size(nbytes: float) -> str:
+    """A size: "4.2 MB".
+
+    Example:
+        >>> size(512), size(163984), size(25_000_000_000)
+        ('512 B', '164 kB', '25.0 GB')
+    """
+    if nbytes < 1000:
+        return "{:.0f} B".format(nbytes)
+    for unit in ("kB", "MB", "GB"):
+        nbytes /= 1000
+        if nbytes < 999.5:
+            return "{:.{}f} {}".format(nbytes, 1 if nbytes < 99.95 else 0, unit)
+    return "{:.1f} TB".format(nbytes / 1000)
+
+
+def when(seconds: float) -> str:
+    """A moment in local time."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+    except (OverflowError, OSError, ValueError):
+        return repr(seconds)
+
+
+def age(seconds: float) -> str:
+    """How long ago a moment was."""
+    gone = time.time() - seconds
+    return " ".join(spell(gone).split(" ")[:2]) if 0 <= gone < 1e10 else when(seconds)
+
+
+def figure(value: Any) -> str:
+    """A number in few digits, anything else as it is."""
+    return "{:.6g}".format(value) if isinstance(value, float) else str(value)
+
+
+def metrics(values: Dict[str, Any], most: int = 1 << 30) -> str:
+    """Metrics in one line.
+
+    Example:
+        >>> metrics({"loss": 0.25, "val_loss": 1 / 3, "lr": 0.1}, most=2)
+        'loss=0.25 val_loss=0.333333 …'
+    """
+    shown = ["{}={}".format(name, figure(value)) for name, value in list(values.items())[:most]]
+    return " ".join(shown + (["…"] if len(values) > most else []))
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun: "1 run", "2 runs"."""
+    return "{:,} {}{}".format(number, noun, "" if number == 1 else "s")

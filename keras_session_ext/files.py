@@ -1,0 +1,386 @@
+"""Every file-system call of the package, and nothing else.
+
+Faults are injected here and nowhere else. No call follows a symbolic link to a
+file of ours, no call overwrites, and a failed `fsync` is never repeated on the same file: after
+a failure the kernel may have marked the lost pages clean (Rebello et al.,
+USENIX ATC 2020).
+"""
+
+import errno
+import json
+import os
+import socket
+import stat
+import struct
+import sys
+from typing import Any, Dict, List, Optional
+
+try:
+    import fcntl
+except ImportError:  # Windows: no lock; safety comes from the generation fence
+    fcntl = None  # type: ignore[assignment]
+
+_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_BINARY = getattr(os, "O_BINARY", 0)
+_NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EACCES)
+_CHUNK_BYTES = 1 << 24
+_OWNER_BYTES = 256
+
+
+def make_directory(path: str, mode: int = 0o700) -> None:
+    if os.path.isdir(path):
+        return
+    parent = os.path.dirname(path)
+    if parent and parent != path:
+        make_directory(parent, mode)
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+        return
+    if mode & 0o077:
+        os.chmod(path, mode)
+    sync_directory(parent or ".")
+
+
+def create(path: str, mode: int = 0o600) -> int:
+    """Opens a new file for reading and writing; an existing name is an error."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _CLOEXEC | _BINARY, mode)
+    if mode & 0o077 and hasattr(os, "fchmod"):
+        os.fchmod(fd, mode)  # a group mode was asked for: the umask does not take it away
+    return fd
+
+
+def reserve(fd: int, size_bytes: int) -> None:
+    """Takes the space now, so that a full disk is met before the first byte."""
+    if size_bytes and hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(fd, 0, size_bytes)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENODEV):
+                raise
+    os.ftruncate(fd, size_bytes)
+
+
+def write_at(fd: int, data, offset: int) -> None:
+    view = memoryview(data).cast("B")
+    while len(view):
+        written = os.pwrite(fd, view[:_CHUNK_BYTES], offset)
+        if written <= 0:
+            raise OSError(errno.EIO, "the file system accepted no bytes")
+        view, offset = view[written:], offset + written
+
+
+def read_at(fd: int, target, offset: int) -> int:
+    """Fills `target` from `offset`; returns how many bytes the file had."""
+    view = memoryview(target).cast("B")
+    done = 0
+    while done < len(view):
+        if hasattr(os, "preadv"):
+            got = os.preadv(fd, [view[done : done + _CHUNK_BYTES]], offset + done)
+        else:  # Python 3.7 on macOS
+            piece = os.pread(fd, min(_CHUNK_BYTES, len(view) - done), offset + done)
+            view[done : done + len(piece)] = piece
+            got = len(piece)
+        if got == 0:
+            break
+        done += got
+    return done
+
+
+def sync(fd: int) -> None:
+    full = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is not None:
+        try:
+            fcntl.fcntl(fd, full)  # macOS: fsync alone leaves the data in the drive's cache
+            return
+        except OSError:
+            pass  # not every file system there offers it
+    os.fsync(fd)
+
+
+def close(fd: int) -> None:
+    os.close(fd)
+
+
+def sync_directory(path: str) -> None:
+    try:
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _CLOEXEC)
+    except PermissionError:
+        if os.name == "nt":
+            return
+        raise
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def publish(temporary: str, final: str) -> bool:
+    """Gives a finished file its name, never taking the place of another; returns whether by a hard link."""
+    try:
+        os.link(temporary, final)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # FAT and many FUSE mounts have no hard links; the name ends in random digits
+        if os.path.lexists(final):
+            raise FileExistsError(errno.EEXIST, "the name is taken", final)
+        os.rename(temporary, final)
+        return False
+    os.unlink(temporary)
+    return True
+
+
+def replace(temporary: str, final: str) -> None:
+    os.replace(temporary, final)
+
+
+def rename(source: str, target: str) -> None:
+    os.rename(source, target)
+
+
+def remove(path: str) -> None:
+    os.unlink(path)
+
+
+def names(path: str) -> List[str]:
+    return os.listdir(path)
+
+
+def exists(path: str) -> bool:
+    return os.path.lexists(path)
+
+
+def open_read(path: str) -> int:
+    """Opens a regular file for reading; links, devices and pipes are refused."""
+    fd = os.open(path, os.O_RDONLY | _NOFOLLOW | _CLOEXEC | _BINARY | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return fd
+
+
+def size_bytes(fd: int) -> int:
+    return os.fstat(fd).st_size
+
+
+def append(path: str, data: bytes, mode: int = 0o600) -> None:
+    """Adds bytes behind a file's last one, all in one call; made if it is missing."""
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NOFOLLOW | _CLOEXEC | _BINARY, mode)
+    try:
+        if os.fstat(fd).st_size == 0 and mode & 0o077 and hasattr(os, "fchmod"):
+            os.fchmod(fd, mode)
+        while data:
+            data = data[os.write(fd, data):]
+    finally:
+        os.close(fd)
+
+
+def read_all(path: str, limit: int = 1 << 40) -> bytes:
+    """A regular file's bytes; of a file beyond `limit` only the last so many."""
+    fd = open_read(path)
+    try:
+        size = size_bytes(fd)
+        data = bytearray(min(size, limit))
+        return bytes(data[:read_at(fd, data, size - len(data))])
+    finally:
+        os.close(fd)
+
+
+def read_foreign(path: str, limit: int) -> bytes:
+    """The first `limit` bytes of a file that is not ours; links to it are followed, devices and pipes refused."""
+    fd = os.open(path, os.O_RDONLY | _CLOEXEC | _BINARY | getattr(os, "O_NONBLOCK", 0))
+    try:
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, "is a directory", path)
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        data = bytearray(min(size_bytes(fd), limit))
+        return bytes(data[:read_at(fd, data, 0)])
+    finally:
+        os.close(fd)
+
+
+def read_stream(path: str) -> bytes:
+    """All bytes of a file that does not know its size, such as those in /proc."""
+    with open(path, "rb") as handle:
+        return handle.read()
+
+
+def is_at(fd: int, path: str) -> bool:
+    """Whether an open file is the one that stands at `path`."""
+    mine = os.fstat(fd)
+    try:
+        there = os.stat(path)
+    except FileNotFoundError:
+        return False
+    return (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino)
+
+
+class Lines:
+    """A file of lines that several processes add to: open, and theirs alone for as long as a block lasts.
+
+    Args:
+        path: the file; made if it is missing.
+        mode: its permissions then.
+    """
+
+    def __init__(self, path: str, mode: int = 0o600):
+        self._path = path
+        self._mode = mode
+        self._fd = -1
+
+    def __enter__(self) -> "Lines":
+        while True:
+            self._fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _NOFOLLOW | _CLOEXEC | _BINARY |
+                               getattr(os, "O_NONBLOCK", 0), self._mode)
+            if fcntl is None or self._is_locked():
+                return self
+            os.close(self._fd)  # someone has put another file in its place
+
+    def _is_locked(self) -> bool:
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+        except OSError:
+            return True  # some network mounts have no locks; one call still writes one line
+        mine = os.fstat(self._fd)
+        if mine.st_size == 0 and self._mode & 0o077:
+            os.fchmod(self._fd, self._mode)
+        return is_at(self._fd, self._path)
+
+    def __exit__(self, *exception: Any) -> None:
+        os.close(self._fd)
+
+    def size_bytes(self) -> int:
+        return os.fstat(self._fd).st_size
+
+    def tail(self, limit: int) -> bytes:
+        """What stands behind the last line's end: nothing, unless a process died while it wrote."""
+        size = self.size_bytes()
+        if not size or os.pread(self._fd, 1, size - 1) == b"\n":
+            return b""
+        data = bytearray(min(size, limit))
+        read_at(self._fd, data, size - len(data))
+        return bytes(data[data.rfind(b"\n") + 1:])
+
+    def cut(self, count: int) -> None:
+        """Takes the last `count` bytes away."""
+        os.ftruncate(self._fd, self.size_bytes() - count)
+
+    def append(self, data: bytes) -> None:
+        while data:
+            data = data[os.write(self._fd, data):]
+
+
+def write_new(path: str, data: bytes, mode: int = 0o600) -> None:
+    """Writes and syncs a new file."""
+    fd = create(path, mode)
+    try:
+        try:
+            write_at(fd, data, 0)
+            sync(fd)
+        finally:
+            os.close(fd)
+    except BaseException:
+        os.unlink(path)
+        raise
+
+
+def settle(path: str, mode: int) -> None:
+    """Syncs a file that a library wrote, and gives it its permissions."""
+    fd = open_read(path)
+    try:
+        if hasattr(os, "fchmod"):
+            os.fchmod(fd, mode)
+        sync(fd)
+    finally:
+        os.close(fd)
+
+
+def truncate_text(path: str, size: int) -> int:
+    """Cuts a log file to `size` bytes, durably; returns the size it had."""
+    fd = os.open(path, os.O_RDWR | _CLOEXEC | _BINARY)
+    try:
+        had = os.fstat(fd).st_size
+        if had > size:
+            os.ftruncate(fd, size)
+            os.fsync(fd)
+        return had
+    finally:
+        os.close(fd)
+
+
+def write_owner(fd: int, **more: Any) -> None:
+    """Notes which process holds a lock or a claim, and how far it has come, in place of the note before."""
+    owner = json.dumps(dict(more, pid=os.getpid(), host=socket.gethostname())).encode()
+    write_at(fd, owner.ljust(_OWNER_BYTES), 0)
+
+
+def read_owner(path: str) -> Dict[str, Any]:
+    try:
+        fd = open_read(path)
+    except (OSError, ValueError):
+        return {}
+    try:
+        data = bytearray(min(size_bytes(fd), 4096))
+        owner = json.loads(data[:read_at(fd, data, 0)].decode())
+        return owner if isinstance(owner, dict) else {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+    finally:
+        os.close(fd)
+
+
+def lock(path: str, mode: int = 0o600) -> Optional[int]:
+    """Takes the advisory lock; returns its descriptor, or None if another process has it.
+
+    POSIX record locks: `flock` survives in orphaned data-loader workers that
+    inherited the descriptor (https://github.com/keras-team/keras/issues/11101).
+    """
+    fresh = not os.path.lexists(path)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | _NOFOLLOW | _CLOEXEC, mode)
+    if fresh and mode & 0o077 and hasattr(os, "fchmod"):
+        os.fchmod(fd, mode)
+    if fcntl is not None:
+        try:
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(fd)
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                return None
+            if error.errno == errno.ENOLCK:  # some NFS mounts: no locks at all
+                return os.open(path, os.O_RDONLY | _CLOEXEC)
+            raise
+    try:
+        write_owner(fd)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):  # the note is only for other processes' messages
+            os.close(fd)
+            raise
+    return fd
+
+
+def lock_holder(path: str) -> Optional[int]:
+    """The process on this machine that has the lock, or None; nothing is touched, and no start is sent away by it."""
+    if fcntl is None or not hasattr(fcntl, "F_GETLK"):
+        return None
+    # struct flock: type, whence, start, length, pid; macOS has the last three first
+    parts, order = ("hhqqi", (fcntl.F_WRLCK, 0, 0, 0, 0)) if sys.platform == "linux" else (
+        "qqihh", (0, 0, 0, fcntl.F_WRLCK, 0))
+    try:
+        fd = open_read(path)
+    except OSError:
+        return None
+    try:
+        found = struct.unpack(parts, fcntl.fcntl(fd, fcntl.F_GETLK, struct.pack(parts, *order)))
+    except OSError:
+        return None  # some network mounts: no locks at all
+    finally:
+        os.close(fd)
+    kind, pid = (found[0], found[4]) if sys.platform == "linux" else (found[3], found[2])
+    return pid if kind != fcntl.F_UNLCK else None

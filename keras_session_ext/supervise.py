@@ -1,0 +1,275 @@
+"""A script in a process of its own, watched over: signals reach it, crashes start it again, nothing is left behind.
+
+The two processes are tied by a socket. The child tells over it how far it has
+come; that it closes is how the child learns that its supervisor is gone, even
+by SIGKILL, and then it saves and ends, too.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
+
+from keras_session_ext import files
+
+#: handed on to the script
+FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+#: after these the script is meant to end, and is not started again
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+#: the exit status of a script that was called in a wrong way: to start it again cannot help
+USAGE = 2
+
+_SI_KERNEL = 0x80
+_PR_SET_CHILD_SUBREAPER = 36
+_POLL_SECONDS = 0.2
+_ORPHAN_SECONDS = 5.0
+_LONGEST_BACK_OFF_SECONDS = 60.0
+
+
+class Child:
+    """One process of a script.
+
+    Args:
+        command: the program and its arguments; the number of the socket is put behind `--tie`.
+        output: a file descriptor for what the script prints; None leaves it the terminal.
+        mask: the signals to block in the child, as this process had them.
+
+    Attributes:
+        told: the last message of every kind.
+    """
+
+    def __init__(self, command: List[str], output: Optional[int] = None, mask: Any = ()):
+        self._socket, other = socket.socketpair()
+        os.set_inheritable(other.fileno(), True)
+        self.told: Dict[str, Any] = {}
+        self._rest = b""
+        with other:
+            self.process = subprocess.Popen(  # noqa: S603 (the user's own script)
+                [one if one != "{tie}" else str(other.fileno()) for one in command], pass_fds=[other.fileno()],
+                stdout=output, stderr=subprocess.STDOUT if output is not None else None,
+                preexec_fn=lambda: _unblock(mask))
+        self._socket.setblocking(False)
+
+    def listen(self) -> Dict[str, Any]:
+        """Reads what the child has told; returns the last message of every kind."""
+        while True:
+            try:
+                data = self._socket.recv(65536)
+            except (BlockingIOError, ConnectionResetError):
+                return self.told
+            if not data:
+                return self.told
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            for line in lines:
+                message = json.loads(line.decode())
+                self.told[message.pop("kind")] = message
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def _unblock(mask: Any) -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+class Outcome(NamedTuple):
+    """How it ended.
+
+    Attributes:
+        status: as of `subprocess`: the exit status, or minus the signal.
+        restarts: how often the script was started again.
+        told: the last process's messages.
+        stopped: the signal that ended it all, or 0.
+    """
+
+    status: int
+    restarts: int
+    told: Dict[str, Any]
+    stopped: int = 0
+
+
+def supervise(command: List[str], max_restarts: int, tell: Callable[[str], None], output: Optional[int] = None,
+              back_off_seconds: float = 1.0) -> Outcome:
+    """Runs a script until it has finished, or is not to be started again.
+
+    A script is started again when it ends with an error or by a signal, at
+    most `max_restarts` times, each time after twice the pause. It is not when
+    this process was told to end, when the script was called in a wrong way
+    (exit status 2), or when it failed twice in a row before any `fit` began.
+
+    Args:
+        command: see `Child`.
+        max_restarts: how often.
+        tell: takes a line for the user.
+        output: see `Child`.
+        back_off_seconds: the first pause.
+
+    Returns:
+        An `Outcome`.
+    """
+    watched = set(FORWARDED) | {signal.SIGCHLD}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
+    try:
+        adopts = _adopt_orphans()
+        restarts, fruitless = 0, 0
+        while True:
+            began = time.monotonic()
+            child = Child(command, output, mask)
+            stopped = _follow(child, watched)
+            status, told = child.process.returncode, child.listen()
+            child.close()
+            if adopts:
+                _end_orphans()
+            fruitless = 0 if "fit" in told else fruitless + 1
+            why = _why_not_again(status, stopped, restarts, max_restarts, fruitless)
+            if why is not None:
+                if why:
+                    tell("{} {}; {}".format("The script", ending(status), why))
+                return Outcome(status, restarts, told, stopped)
+            pause = min(back_off_seconds * 2 ** restarts, _LONGEST_BACK_OFF_SECONDS)
+            restarts += 1
+            tell("The script {} after {:.0f} s; starting it again in {:.0f} s (restart {} of {})".format(
+                ending(status), time.monotonic() - began, pause, restarts, max_restarts))
+            stopped = _pause(pause, watched)
+            if stopped:
+                return Outcome(status, restarts - 1, told, stopped)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def ending(status: int) -> str:
+    """How a process ended, in words.
+
+    Example:
+        >>> ending(-9), ending(1), ending(0)
+        ('was killed by SIGKILL', 'ended with status 1', 'finished')
+    """
+    if status < 0:
+        try:
+            return "was killed by " + signal.Signals(-status).name
+        except ValueError:
+            return "was killed by signal {}".format(-status)
+    return "ended with status {}".format(status) if status else "finished"
+
+
+def _why_not_again(status: int, stopped: int, restarts: int, max_restarts: int, fruitless: int) -> Optional[str]:
+    """Why the script is not started again; "" where there is nothing to say, None where it is."""
+    if status == 0 or stopped:
+        return ""
+    if status == USAGE:
+        return "that is what wrong arguments give, and it is not started again"
+    if fruitless > 1:
+        return "it failed twice before a fit began, and is not started again"
+    if restarts >= max_restarts:
+        return "it was started again {} times, and is not once more".format(restarts) if max_restarts else ""
+    return None
+
+
+def _follow(child: Child, watched: set) -> int:
+    """Hands signals on until the child ends; returns the last one that is to end it, or 0."""
+    stopped = 0
+    while child.process.poll() is None:
+        child.listen()  # or the socket fills up
+        number, by_terminal = _wait_for_signal(_POLL_SECONDS, watched)
+        if number in FORWARDED:
+            if not by_terminal:  # the terminal told the child as well
+                child.process.send_signal(number)
+            if number in ENDING:
+                stopped = number
+    return stopped
+
+
+def _wait_for_signal(seconds: float, watched: set) -> "tuple[int, bool]":
+    """The signal that came, or 0, and whether the terminal sent it to the whole group."""
+    if hasattr(signal, "sigtimedwait"):
+        info = signal.sigtimedwait(watched, seconds)
+        return (0, False) if info is None else (info.si_signo, info.si_code == _SI_KERNEL)
+    time.sleep(seconds)  # macOS
+    pending = signal.sigpending() & watched
+    if not pending:
+        return 0, False
+    number = signal.sigwait(pending)
+    return number, number in (signal.SIGINT, signal.SIGQUIT) and sys.stdin.isatty()
+
+
+def _pause(seconds: float, watched: set) -> int:
+    """Waits; returns the signal that ended it, or 0."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        number, _ = _wait_for_signal(max(0.0, min(_POLL_SECONDS, end - time.monotonic())), watched)
+        if number in ENDING:
+            return number
+    return 0
+
+
+def die_like(status: int) -> None:
+    """Ends this process the way a child ended, so that whoever waits for it sees the same."""
+    if status >= 0:
+        sys.exit(status)
+    signal.signal(-status, signal.SIG_DFL)
+    os.kill(os.getpid(), -status)
+    sys.exit(128 - status)  # a signal that did not end us
+
+
+# -- what a dead script leaves behind: the workers of its data loaders
+
+def _adopt_orphans() -> bool:
+    """Lets orphans of our children become ours (Linux), so that they can be found."""
+    if not sys.platform.startswith("linux"):
+        return False
+    return ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+
+
+def _end_orphans() -> None:
+    """Ends what the script left; what made a session of its own is meant to stay."""
+    end = time.monotonic() + _ORPHAN_SECONDS
+    asked: set = set()
+    while True:
+        orphans = _orphans()
+        if not orphans:
+            return
+        for pid in orphans:
+            _send(pid, signal.SIGKILL if time.monotonic() > end else 0 if pid in asked else signal.SIGTERM)
+            asked.add(pid)
+        if time.monotonic() > end + 1:
+            return
+        time.sleep(0.05)
+
+
+def _orphans() -> List[int]:
+    found = []
+    for name in files.names("/proc"):
+        if name.isdigit() and _parent(name) == os.getpid() and not _is_reaped(int(name)):
+            try:
+                mine = os.getsid(int(name)) == os.getsid(0)
+            except ProcessLookupError:
+                continue
+            if mine:
+                found.append(int(name))
+    return found
+
+
+def _is_reaped(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True
+
+
+def _parent(pid: str) -> int:
+    try:
+        return int(files.read_stream("/proc/{}/stat".format(pid)).rsplit(b")", 1)[1].split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def _send(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass

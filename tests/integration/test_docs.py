@@ -1,0 +1,126 @@
+"""Every code block of README and docs/ is run: what is shown works when it is pasted."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from commands import COMMAND, finish
+from harness import environment
+
+from keras_session_ext.config.effective import effective_config
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PAGES = ["README.md", *sorted("docs/" + name for name in os.listdir(os.path.join(ROOT, "docs"))
+                              if name.endswith(".md"))]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+ID = re.compile(r"g[0-9]{6}-s[0-9]{10}-[0-9a-f]{8}")
+
+#: what a reader has before he pastes: a model, data, and a run
+PRELUDE = """
+import keras
+import numpy as np
+import keras_session_ext as kse
+keras.utils.set_random_seed(1)
+x, y = np.random.normal(size=(64, 4)).astype("float32"), np.zeros((64, 1), "float32")
+base = keras.layers.Dense(3)
+model = keras.Sequential([keras.Input((4,)), base, keras.layers.Dense(1)])
+model.compile("adam", "mse")
+"""
+TRAIN = PRELUDE + """
+model.fit(x, y, epochs=2, verbose=0, validation_split=0.2)
+"""
+#: run by .ci/run itself, or by other tests: what is named has to exist
+ELSEWHERE = ("pip install", "nox", "tensorboard --logdir")
+
+
+def blocks(page, *languages):
+    with open(os.path.join(ROOT, page)) as handle:
+        return [text for language, text in BLOCK.findall(handle.read()) if language in languages]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with two runs, a script and a config, as someone has who read the README."""
+    folder = tmp_path_factory.mktemp("reader")
+    (folder / "train.py").write_text(TRAIN)
+    for name in ("a", "b"):
+        status, _, err = finish(["run", "--set", "verbose=0", "-d", "runs/" + name, "train.py"], folder)
+        assert status == 0, err
+    return folder
+
+
+def test_every_page_and_every_block_is_known():
+    known = {"python", "sh", "yaml", "json", "text", "hexdump", ""}
+    for page in PAGES:
+        with open(os.path.join(ROOT, page)) as handle:
+            text = handle.read()
+        assert text.count("```") == 2 * len(BLOCK.findall(text)), page
+        assert {language for language, _ in BLOCK.findall(text)} <= known, page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
+def test_python_blocks(page, trained, tmp_path):
+    subprocess.run(["cp", "-r", str(trained) + "/.", str(tmp_path)], check=True)
+    for config in blocks(page, "yaml")[:1]:
+        (tmp_path / "train.yaml").write_text("trainer:\n" + "".join("  " + line + "\n" for line in config.split("\n"))
+                                             + config)
+    newest = max(name for name in os.listdir(str(tmp_path / "runs" / "a" / "checkpoints")) if name.endswith(".h5"))
+    code = PRELUDE + "".join("\n" + ID.sub(newest[:-3], text) for text in blocks(page, "python"))
+    (tmp_path / "pasted.py").write_text(code)
+    done = subprocess.run([sys.executable, "pasted.py"], cwd=str(tmp_path), env=dict(
+        environment("jax"), MPLBACKEND="agg"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode == 0, done.stdout.decode()
+
+
+def shell_lines():
+    for page in PAGES:
+        for text in blocks(page, "sh"):
+            for line in text.strip().split("\n"):
+                if line.strip() and not line.startswith("#"):
+                    yield page, line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page, line", sorted(set(shell_lines())))
+def test_shell_lines(page, line, trained, tmp_path):
+    if line.startswith(ELSEWHERE):
+        for name in re.findall(r"python (\S+\.py)", line):
+            assert os.path.exists(os.path.join(ROOT, name))
+        return
+    subprocess.run(["cp", "-r", str(trained) + "/.", str(tmp_path)], check=True)
+    newest = max(name for name in os.listdir(str(tmp_path / "runs" / "a" / "checkpoints")) if name.endswith(".h5"))
+    if page == "docs/format.md":  # its file is made by its own Python
+        subprocess.run([sys.executable, "-c", "\n".join(blocks(page, "python"))], cwd=str(tmp_path), check=True)
+    shell = "fish" if "| source" in line else "zsh" if "zsh_source" in line else "bash"
+    if shell != "bash":
+        line = re.search(r"_KERAS\S+ keras-session", line).group(0)  # no such shell here: what it is fed with
+    line = ID.sub(newest[:-3], line)
+    if "--follow" in line:
+        line = "timeout -s INT 4 " + line.split("#")[0] + " || [ $? = 124 ] || [ $? = 130 ]"
+    made = dict(environment("jax"), PATH=os.path.dirname(COMMAND) + os.pathsep + os.environ["PATH"])
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", line], cwd=str(tmp_path), env=made, timeout=300,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    allowed = {0, 1} if line.startswith("keras-session diff") else {0}
+    assert done.returncode in allowed, done.stdout.decode()
+
+
+@pytest.mark.parametrize("page, text", [(page, text) for page in PAGES for text in blocks(page, "yaml")])
+def test_yaml_blocks(page, text, tmp_path):
+    (tmp_path / "c.yaml").write_text(text)
+    assert effective_config(str(tmp_path / "c.yaml"), env=False)
+
+
+@pytest.mark.parametrize("page, text", [(page, text) for page in PAGES for text in blocks(page, "json")])
+def test_json_blocks(page, text):
+    assert json.loads(text)
+
+
+def test_links_lead_somewhere():
+    for page in [*PAGES, "CONTRIBUTING.md"]:
+        with open(os.path.join(ROOT, page)) as handle:
+            for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", handle.read()):
+                assert os.path.exists(os.path.join(ROOT, os.path.dirname(page), target)), (page, target)
