@@ -79,10 +79,11 @@ class Proof:
         """
         whole = self._uninterrupted()
         self._steps = max(note.step for note in whole)
-        kills = min(self._kills, self._steps - 1)
+        kills = min(self._kills, max(0, self._steps - 2))
         if kills < self._kills:
             self._tell("The script trains {} steps: it is killed {} times.".format(self._steps, kills))
-        moments = sorted(self._draw.sample(range(1, self._steps), kills)) if kills > 0 else []
+        # not the first step: a kill that no checkpoint precedes would prove nothing
+        moments = sorted(self._draw.sample(range(2, self._steps), kills))
         directory = os.path.join(self._folder, "killed")
         killed: List[int] = []
         resumed: List[compare.Note] = []

@@ -26,6 +26,7 @@ from keras_session_ext.policies.save import SavePolicy
 from keras_session_ext.state import tree
 
 _TEXT = 80  # of a plain value
+_FIRST_SAVE_SECONDS = 60.0  # how long a kill waits for it
 
 
 class Trace:
@@ -77,6 +78,9 @@ class Trace:
         first = self._steps == 1 and self.checkpoint.resume_report.checkpoint is None
         if self._settings["kill_at"] and progress.step >= self._settings["kill_at"] and not self._doomed:
             self._doomed = True
+            if self.checkpoint.resume_report.checkpoint is None:  # a kill that nothing can resume would prove nothing
+                self.checkpoint._session.saves.drain(_FIRST_SAVE_SECONDS)
+                self._last_step = time.monotonic()
             pause = self._settings["delay"] * self._shortest
             threading.Timer(min(pause, 1.0), os.kill, [os.getpid(), signal.SIGKILL]).start()
         every = self._settings["every"]

@@ -43,7 +43,7 @@ def test_what_was_acknowledged_is_known_after_sigkill_at_100_random_moments(tmp_
     moments = random.Random(4)
     run, log_dir, acks = str(tmp_path / "run"), str(tmp_path / "tb"), str(tmp_path / "acks")
     task = {"directory": run, "log_dir": log_dir, "acks": acks, "every": 2, "epochs": 100000,
-            "result": str(tmp_path / "r.json")}
+            "patience": 100000, "result": str(tmp_path / "r.json")}
     killed = 0
     for _ in range(100):
         status, _, output = start("torch", dict(task, kill_after=moments.uniform(0.02, 0.9)))

@@ -26,7 +26,7 @@ def call(*arguments):
 
 
 def test_a_pruned_run_goes_on_as_if_it_had_not_been(tmp_path):
-    task = {"every": 2, "seed": 7, "result": str(tmp_path / "result.json")}
+    task = {"every": 2, "seed": 7, "background": False, "result": str(tmp_path / "result.json")}
     reference = finish("jax", dict(task, directory=str(tmp_path / "whole")))
     run = str(tmp_path / "killed")
     killed = dict(task, directory=run)
