@@ -63,8 +63,8 @@ def test_tensorboard(session):
     name = session.name.split("-", 1)[1]
     if "PIP_FIND_LINKS" in os.environ:
         session.env["UV_FIND_LINKS"] = os.environ["PIP_FIND_LINKS"]
-    session.install(*TENSORBOARDS[name][1], "h5py", "xxhash", "pytest", "pytest-timeout", "setuptools<80")
-    session.install("--no-deps", "-e", ".")  # its entry point is what TensorBoard looks for
+    # with all its requirements: TensorBoard 1.15 and 2.0 do not start where an entry point's distribution lacks one
+    session.install(*TENSORBOARDS[name][1], "pytest", "pytest-timeout", "setuptools<80", "-e", ".")
     session.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/tab",
                 env={"KSE_TENSORBOARD": name})
 
