@@ -69,7 +69,7 @@ def kerases(found: Dict[str, str]) -> List[Installed]:
         >>> [(one.family, one.engine) for one in kerases({"keras": "3.15.1", "jax": "0.10.2"})]
         [('keras3', 'jax')]
     """
-    tensorflow = _numbers(found.get("tensorflow"))
+    tensorflow = numbers(found.get("tensorflow"))
     made = list(_standalone(found, tensorflow))
     if (0,) < tensorflow < (2, 16):
         made.append(_tensorflow_keras(found["tensorflow"], tensorflow))
@@ -80,7 +80,7 @@ def kerases(found: Dict[str, str]) -> List[Installed]:
 
 
 def _standalone(found: Dict[str, str], tensorflow: Tuple[int, ...]) -> Iterator[Installed]:
-    version = _numbers(found.get("keras"))
+    version = numbers(found.get("keras"))
     name = "Keras " + found.get("keras", "")
     if version >= (3,):
         engines = [engine for engine in ENGINES if engine in found]
@@ -105,5 +105,5 @@ def _tensorflow_keras(version: str, numbers: Tuple[int, ...]) -> Installed:
     return Installed("tensorflow", name, "graph" if numbers < (2,) else "eager", "tensorflow")
 
 
-def _numbers(version: Optional[str]) -> Tuple[int, ...]:
+def numbers(version: Optional[str]) -> Tuple[int, ...]:
     return backend._numbers(version) if version else (0,)

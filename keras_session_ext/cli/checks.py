@@ -1,5 +1,6 @@
 """What `doctor` looks at. Each function returns `Check`s and changes nothing that stays."""
 
+import importlib
 import importlib.util
 import json
 import os
@@ -59,8 +60,25 @@ def dependencies() -> Iterator[Check]:
         version = installed.version_of(package)
         yield Check("dependencies", package, version or "missing", OK if version else PROBLEM,
                     "" if version else "pip install {}".format(package))
+    yield from _old_tensorboard()
     for package, purpose in _OPTIONAL:
         yield Check("dependencies", package, installed.version_of(package) or "not installed; only for " + purpose)
+
+
+def _old_tensorboard() -> Iterator[Check]:
+    """Before 2.5 it ends where any requirement of a package with a tab is missing or of a wrong version.
+
+    https://github.com/tensorflow/tensorboard/pull/4762
+    """
+    version = installed.version_of("tensorboard")
+    if not version or installed.numbers(version) >= (2, 5):
+        return
+    try:
+        importlib.import_module("pkg_resources").require("keras_session_ext")
+        yield Check("dependencies", "of the tab", "as TensorBoard {} wants them".format(version))
+    except Exception as error:  # one of pkg_resources', which may itself be missing
+        yield Check("dependencies", "of the tab", " ".join(str(error).split()), PROBLEM, "TensorBoard {} does not "
+                    "start while this is so; 2.5 and later do. pip install what it names.".format(version))
 
 
 def frameworks() -> Iterator[Check]:

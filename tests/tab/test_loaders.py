@@ -1,6 +1,9 @@
 """The Session tab in a real TensorBoard process, with each of its loaders; event files of every kind of history."""
 
+import contextlib
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -175,3 +178,20 @@ def test_nothing_of_tensorflow_is_imported(tmp_path):
               "w.open(sys.argv[1] + '/journal.jsonl'); "
               "print([m for m in sys.modules if m.split('.')[0] in ('tensorflow', 'keras', 'jax', 'torch', 'grpc')])")
     assert subprocess.check_output([sys.executable, "-c", script, str(tmp_path)]).strip() == b"[]"
+
+
+def test_what_keeps_a_tensorboard_from_starting_is_told_by_doctor(tmp_path, monkeypatch):
+    """An old rich in front on the path: a TensorBoard before 2.5 ends, and doctor names it; a later one starts."""
+    doctor = [sys.executable, "-c", "from keras_session_ext.cli.main import main; main()", "doctor", str(tmp_path)]
+    content = "as TensorBoard {} wants them".format(version.VERSION)
+    assert (content in subprocess.run(doctor, capture_output=True, text=True).stdout) == (VERSION < (2, 5))
+    metadata = tmp_path / "rich-9.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: rich\nVersion: 9.0\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(AssertionError, match="VersionConflict") if VERSION < (2, 5) else contextlib.nullcontext():
+        with tensorboard(str(tmp_path)):
+            pass
+    said = subprocess.run(doctor, capture_output=True, text=True)
+    told = "rich 9.0" in said.stdout and "TensorBoard {} does not start".format(version.VERSION) in said.stdout
+    assert told == (VERSION < (2, 5)), said.stdout
