@@ -173,6 +173,22 @@ class SessionCheckpoint(_Bound):
     def checkpoints(self) -> List[CheckpointInfo]:
         return list(self._session.saves.done)
 
+    def give_up(self) -> None:
+        """After a `fit` that raised: the script goes on without it, and its next fit is another stage.
+
+        Otherwise a fit with the same callback is the same stage, tried again.
+
+        Example:
+            >>> import keras_session_ext as kse
+            >>> checkpoint = kse.SessionCheckpoint("runs/search")
+            >>> for trial in []:
+            ...     try:
+            ...         model.fit(x, y, callbacks=[checkpoint])
+            ...     except TrialPruned:
+            ...         checkpoint.give_up()
+        """
+        self._session.give_up()
+
     def set_model(self, model):
         if self._follow(model):
             self._session.follow(self._family)

@@ -16,11 +16,19 @@ to do next, with the path.
 
 
 class SessionError(Exception):
-    """Anything this package raises on purpose."""
+    """Anything this package raises on purpose.
+
+    Attributes:
+        exit_status: of a command or a script that ends by it.
+    """
+
+    exit_status = 1
 
 
 class CheckpointNotFound(SessionError, FileNotFoundError):
     """No checkpoint answers to the name, or the directory holds none."""
+
+    exit_status = 3
 
     def __str__(self) -> str:
         return " ".join(map(str, self.args))
@@ -46,6 +54,8 @@ class StateMismatch(SessionError, ValueError):
 class DirectoryBusy(SessionError, RuntimeError):
     """Another live run writes to the directory, or took it over."""
 
+    exit_status = 4
+
 
 class UnsupportedBackend(SessionError, RuntimeError):
     """The Keras, engine or strategy found cannot be served."""
@@ -62,6 +72,8 @@ class ConfigError(SessionError, ValueError):
         The config has 1 problem:
           - train.yaml:3:5: verbose: expected 0 or 1; received 7
     """
+
+    exit_status = 2
 
     def __init__(self, headline: str = "", problems=()):
         self.problems = list(problems)

@@ -16,10 +16,12 @@ import sys
 import threading
 import time
 import types
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from keras_session_ext import files
-from keras_session_ext.backend.intercept import intercept
+from keras_session_ext.backend.intercept import Done, intercept
+from keras_session_ext.errors import SessionError
+from keras_session_ext.lifecycle import events
 
 logger = logging.getLogger("keras_session_ext")
 
@@ -63,19 +65,24 @@ class Launch:
     def __init__(self, settings: Dict[str, Any], tie: Tie):
         self._settings = settings
         self._tie = tie
+        self._pid = os.getpid()
         self._callbacks: Any = None
         self._proof: Any = None
         self._fits = 0
         self._told: set = set()
 
-    def around(self, kind: str, model: Any, callbacks: List[Any]) -> Tuple[List[Any], Callable[[Any], None]]:
+    def around(self, kind: str, model: Any, callbacks: List[Any]) -> Tuple[Optional[List[Any]], Done]:
         """See `backend.intercept`."""
+        if os.getpid() != self._pid:  # a forked child: its fits are no stages of the script
+            self._tell_once("What the script trains in child processes is left as it is: it is not saved.")
+            return None, lambda result, error: None
         if kind == "fit":
             self._fits += 1
             self._tie.tell("fit", number=self._fits)
         if self._callbacks is None:
             self._callbacks = self._make()
-        return self._join(callbacks), lambda result: self._done(kind, model, result)
+        joined = self._join(callbacks)
+        return joined, lambda result, error: self._done(kind, model, result, error, joined)
 
     def _make(self) -> List[Any]:
         if "proof" in self._settings:
@@ -99,9 +106,20 @@ class Launch:
             self._tell_once("BackupAndRestore is left out: the session restores all it does, and more.")
         return [one for one in callbacks if one not in own and one not in rivals] + self._callbacks
 
-    def _done(self, kind: str, model: Any, result: Any) -> None:
-        if self._proof is not None and kind == "fit":
+    def _done(self, kind: str, model: Any, result: Any, error: Optional[BaseException], joined: List[Any]) -> None:
+        if kind != "fit":
+            return
+        if error is not None:
+            for one in self._callbacks:
+                if one in joined and hasattr(one, "give_up"):
+                    one.give_up()
+        elif self._proof is not None:
             self._proof.fitted(model, result)
+
+    def heard(self, event: events.LifecycleEvent) -> None:
+        """See `lifecycle.events.listen`; a checkpoint is what the supervisor takes for progress."""
+        if event.kind == "checkpoint_saved" and os.getpid() == self._pid:
+            self._tie.tell("saved", step=event.figures.get("step", 0))
 
     def _tell_once(self, text: str) -> None:
         if text not in self._told:
@@ -109,10 +127,12 @@ class Launch:
             print("keras-session: " + text, file=sys.stderr)
 
 
-def run_script(script: str, arguments: List[str]) -> None:
+def run_script(script: str, arguments: List[str], tie: Tie) -> None:
     """Runs `script` as the main module; what it raises goes on without our own frames in the traceback."""
     sys.argv = [script] + arguments
     sys.path[0] = os.path.dirname(os.path.realpath(script))
+    if sys.version_info >= (3, 9):
+        script = os.path.abspath(script)  # https://docs.python.org/3/whatsnew/3.9.html#other-language-changes
     code = compile(files.read_stream(script), script, "exec")
     main = types.ModuleType("__main__")
     main.__dict__.update(__file__=script, __builtins__=__builtins__, __spec__=None, __cached__=None)
@@ -128,14 +148,19 @@ def run_script(script: str, arguments: List[str]) -> None:
         if isinstance(error, KeyboardInterrupt):
             raise
         sys.excepthook(type(error), error, error.__traceback__)
+        if isinstance(error, SessionError):  # another start would meet it again
+            tie.tell("refused", error=type(error).__name__)
+            sys.exit(error.exit_status)
         sys.exit(1)
 
 
 def main() -> None:
     number, settings, script, *arguments = sys.argv[1:]
-    launch = Launch(json.loads(settings), Tie(int(number)))
+    tie = Tie(int(number))
+    launch = Launch(json.loads(settings), tie)
+    events.listen(launch.heard)
     intercept(launch.around)
-    run_script(script, arguments)
+    run_script(script, arguments, tie)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,10 @@
 A *run* is a line of checkpoints, each the child of the one before. A fresh
 start begins a new run, and so does `restore=<id>`, which branches off. Every
 fit of a callback is a stage of its run.
+
+A stage may have ended by an exception that the script caught. Started again,
+the script comes there by training the rest of that stage once more; what the
+run holds of later stages follows from it as long as it ends that way again.
 """
 
 import os
@@ -12,7 +16,7 @@ import numpy as np
 
 from keras_session_ext.checkpoint import reader
 from keras_session_ext.checkpoint.directory import RunDirectory
-from keras_session_ext.errors import CheckpointCorrupt, CheckpointNotFound
+from keras_session_ext.errors import CheckpointCorrupt, CheckpointNotFound, ConfigError
 from keras_session_ext.progress import CheckpointInfo
 
 
@@ -24,6 +28,18 @@ class Candidate(NamedTuple):
     tensors: Dict[str, np.ndarray]
 
 
+def as_restore_setting(restore: Any) -> str:
+    """Checks the argument `restore`.
+
+    Raises:
+        ConfigError: it is no text and no path.
+    """
+    if not isinstance(restore, (str, os.PathLike)) or not str(restore):
+        raise ConfigError("Invalid value for argument `restore`. Expected 'auto', 'must', 'never', a checkpoint "
+                          "id or a path. Received: {!r}".format(restore))
+    return os.fspath(restore)
+
+
 class Lineage:
     """The run that this process belongs to.
 
@@ -32,6 +48,7 @@ class Lineage:
         branch_of: the checkpoint it was branched off from by `restore=<id>`.
         infos: its checkpoints, newest first, as far as this process knows.
         rejected: damaged checkpoints met on the way.
+        failed_stages: those that ended by an exception which the script caught.
     """
 
     def __init__(self, directory: RunDirectory, restore: str):
@@ -42,6 +59,7 @@ class Lineage:
         self.infos: List[CheckpointInfo] = []
         self._first = self._find(restore)
         self._over = self._first is None
+        self.failed_stages: Set[int] = set(self._first.fields.get("failed_stages", ()) if self._first else ())
         if self._first is not None and not (self.branch_of and self._first.info.id == self.branch_of):
             self.run = self._first.info.run
             self.branch_of = self._first.info.branch_of
@@ -94,9 +112,9 @@ class Lineage:
         known = self._directory.infos()
         runs = _ancestors(newest.info, known)
         ends = [info for info in known if info.run in runs and info.order <= newest.info.order
-                and info.progress.stage == stage and info.finished]
+                and info.progress.stage == stage and (info.finished or stage in self.failed_stages)]
         found = self._newest(ends)
-        if found is None:
+        if found is None and stage not in self.failed_stages:
             raise CheckpointNotFound(
                 "The run is in stage {}, but the last checkpoint of stage {} is not in {}. Put it back, or start "
                 "in a new directory.".format(newest.info.progress.stage, stage, self._directory.checkpoints))
@@ -108,9 +126,22 @@ class Lineage:
             raise CheckpointNotFound("There is no checkpoint in {}.".format(self._directory.checkpoints))
         return self._first
 
-    def trained(self) -> None:
+    def repeats(self, stage: int) -> bool:
+        """Whether this stage ended by an exception, and the run is in a later one."""
+        return self._first is not None and stage in self.failed_stages and self._first.info.progress.stage > stage
+
+    def trained(self, stage: int) -> None:
         """Something new was trained: what the run holds of later stages no longer follows from it."""
-        self._over, self._first = True, None  # the memory goes, too
+        if not self.repeats(stage):
+            self._over, self._first = True, None  # the memory goes, too
+
+    def ended(self, stage: int, failed: bool) -> None:
+        """A fit has ended: by an exception which the script caught, or in good order."""
+        if failed:
+            self.failed_stages.add(stage)
+        elif stage in self.failed_stages:
+            self.failed_stages.discard(stage)
+            self.trained(stage)  # it ended in another way than before
 
     def add(self, info: CheckpointInfo) -> None:
         self.infos.insert(0, info)

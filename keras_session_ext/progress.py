@@ -119,6 +119,11 @@ class ResumeReport:
         if reason not in self.reasons:
             self.reasons.append(reason)
 
+    @property
+    def is_news(self) -> bool:
+        """Whether it says more than that all begins as ever."""
+        return self.checkpoint is not None or bool(self.rejected) or not self.exact
+
     def __str__(self) -> str:
         if self.checkpoint is None:
             lines = ["Session: a fresh start"]
@@ -126,6 +131,7 @@ class ResumeReport:
             lines = ["Session: resumed from {} at {}".format(self.checkpoint, self.progress)]
             lines += ["  {:<10} {}".format(kind, what) for kind, what in self.kinds.items()]
             lines += ["  changed    " + change for change in self.changes]
+        if self.checkpoint is not None or not self.exact:
             lines.append("  exact: yes" if self.exact else "  exact: no, because " + "; ".join(self.reasons))
         return "\n".join(lines + ["  rejected   " + line for line in self.rejected])
 

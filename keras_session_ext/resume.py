@@ -15,6 +15,10 @@ from keras_session_ext.lineage import Candidate
 from keras_session_ext.progress import ResumeReport
 from keras_session_ext.snapshot import decode
 
+#: settings that make another fit of it, beside those of the optimizer
+_OF_THE_FIT = (
+    "model", "loss", "data.source", "data.batch_size", "data.samples", "data.steps_per_epoch", "data.shuffle",
+)
 #: kinds that the begin of an epoch disturbs
 _DISTURBED = ("variables", "optimizer", "callbacks")
 
@@ -70,6 +74,10 @@ class Resume:
             self._begin_epoch_anew()
         self._check()
         run.stopped = bool(candidate.fields["stopped"])
+        over = candidate.info.finished and (run.stopped or candidate.info.progress.epoch >= epochs)
+        if over:
+            self._check_same_fit(script)
+            state.data.pass_over(states["data"], run)
         for kind in state.KINDS:
             if kind.NAME in self.report.kinds:
                 continue  # told already why it is not restored
@@ -80,7 +88,7 @@ class Resume:
         for reason in candidate.fields["reasons"]:
             self.report.because(reason)
         self._tell_missing(state.callbacks.missing(states["callbacks"]))
-        self._set_start(candidate, epochs)
+        self._set_start(candidate, epochs, over)
 
     def _begin_epoch_anew(self) -> None:
         """Another engine draws other numbers: neither random state nor a place in the data mean anything on it."""
@@ -113,9 +121,24 @@ class Resume:
             self.report.because("{} cannot be captured; keep plain values, or offer get_state and set_state".format(
                 name))
 
-    def _set_start(self, candidate: Candidate, epochs: int) -> None:
+    def _check_same_fit(self, script: Dict[str, Any]) -> None:
+        """A finished stage is not trained again, so this call must be the one that made it.
+
+        Where a script leaves out a fit that it made at an earlier start, the next one takes its place.
+        """
+        then = self._candidate.fields["script"]
+        common = [name for name in then if name in script and (name.startswith("optimizer") or name in _OF_THE_FIT)]
+        problems = _compare({name: then[name] for name in common}, {name: script[name] for name in common})
+        if problems and not self._run.foreign:
+            raise StateMismatch(
+                "This is the fit number {} of the run, which has finished with other settings and is not trained "
+                "again:".format(self._candidate.info.progress.stage), problems,
+                "Undo the change, or start in a new directory (or with restore='never'). If the script has left out a "
+                "fit that it made before: the fits of a run must come in the same order at every start.")
+
+    def _set_start(self, candidate: Candidate, epochs: int, over: bool) -> None:
         run, progress = self._run, candidate.info.progress
-        if candidate.info.finished and (candidate.fields["stopped"] or progress.epoch >= epochs):
+        if over:
             run.family.set_initial_epoch(run.model, max(epochs, progress.epoch))
             self.report.kinds["data"] = "finished: nothing is left to train"
             return

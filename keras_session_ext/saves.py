@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional
 from keras_session_ext.checkpoint import header
 from keras_session_ext.checkpoint.directory import RunDirectory, temporary_name
 from keras_session_ext.checkpoint.writer import BackgroundWriter, Encoder
-from keras_session_ext.errors import DirectoryBusy
+from keras_session_ext.errors import ConfigError, DirectoryBusy
 from keras_session_ext.lifecycle.record import Record
 from keras_session_ext.lineage import Lineage
 from keras_session_ext.progress import CheckpointInfo
@@ -36,6 +36,9 @@ class Saves:
     """
 
     def __init__(self, directory: RunDirectory, keep: Any, background: bool, on_error: str, record: Record):
+        if on_error not in ("warn", "raise"):
+            raise ConfigError("Invalid value for argument `on_error`. Expected 'warn' or 'raise'. "
+                              "Received: {!r}".format(on_error))
         self.directory = directory
         self.lineage: Optional[Lineage] = None
         self.last_id: Optional[str] = None

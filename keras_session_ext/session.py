@@ -14,15 +14,16 @@ from typing import Any, Dict, List, Optional
 
 from keras_session_ext import state
 from keras_session_ext.backend import choose
+from keras_session_ext.backend.frames import generator_of
 from keras_session_ext.backend.shim import observe
 from keras_session_ext.checkpoint import header
 from keras_session_ext.checkpoint.directory import RunDirectory
 from keras_session_ext.errors import CheckpointNotFound, ConfigError, SessionError, UnsupportedBackend
 from keras_session_ext.lifecycle import journal
 from keras_session_ext.lifecycle.record import Record, place, signal_name
-from keras_session_ext.lineage import Lineage
+from keras_session_ext.lineage import Lineage, as_restore_setting
 from keras_session_ext.policies.keep import as_keep_policy
-from keras_session_ext.policies.save import AnyPolicy, EveryEpochs, EverySteps, OnBest, OnSignal, as_policy
+from keras_session_ext.policies.save import AnyPolicy, OnSignal, as_policy
 from keras_session_ext.progress import Progress
 from keras_session_ext.resume import Resume, describe_script, restore_weights
 from keras_session_ext.saves import Saves, figures
@@ -48,18 +49,12 @@ class Session:
     """
 
     def __init__(self, directory, save, keep, restore, background, on_error, verbose, group, family):
-        if on_error not in ("warn", "raise"):
-            raise ConfigError("Invalid value for argument `on_error`. Expected 'warn' or 'raise'. "
-                              "Received: {!r}".format(on_error))
-        if not isinstance(restore, (str, os.PathLike)) or not str(restore):
-            raise ConfigError("Invalid value for argument `restore`. Expected 'auto', 'must', 'never', a checkpoint "
-                              "id or a path. Received: {!r}".format(restore))
         if not isinstance(directory, (str, os.PathLike)) or not str(directory):
             raise ConfigError("Invalid value for argument `directory`. Expected a path. "
                               "Received: {!r}".format(directory))
         self.directory = RunDirectory(os.fspath(directory), group)
         self.policy = save if isinstance(save, AnyPolicy) else AnyPolicy([as_policy(save)])
-        self.restore_setting = os.fspath(restore)
+        self.restore_setting = as_restore_setting(restore)
         self.record = Record(lambda: choose().describe())  # it outlives the session, and must not keep it
         self.record.note = self.directory.note
         self.saves = Saves(self.directory, as_keep_policy(keep), background, on_error, self.record)
@@ -146,6 +141,7 @@ class Session:
         run.feed.on_skip = self.silence
         run.validation, run.validation_iterators = None, 0
         self._epochs = int(frame.f_locals.get("epochs") or 0)
+        run.generator = generator_of(frame)
         run.validation_data, run.content = self.family.fit_data(frame)
         if self._pristine is not None:  # the same objects again: what they learnt after the checkpoint goes
             state.callbacks.restore(self._pristine, run)
@@ -162,7 +158,7 @@ class Session:
         self._started = time.monotonic()
         self.policy.begin(run.progress)
         self._signals.install()
-        self._tell(str(run.report) if run.report.checkpoint is not None or run.report.rejected else "")
+        self._tell(str(run.report) if run.report.is_news else "")
 
     def _restore(self) -> None:
         began, created = time.monotonic(), self._resume.created
@@ -185,7 +181,7 @@ class Session:
 
     def epoch_begin(self, epoch: int) -> None:
         self.family.clear_initial_epoch(self.run.model)
-        self._lineage.trained()
+        self._lineage.trained(self.stage)
         self._trained = True
         if not self._resume.within_epoch:
             self._move(epoch, 0)
@@ -215,12 +211,12 @@ class Session:
         if self._resume.within_epoch:
             self._resume.apply()
         self._resume.settle()
-        self._follow_validation()
+        run.follow_validation()
         stopped = bool(run.model.stop_training)
         run.epoch_over = True
         self._move(run.progress.epoch, run.feed.batches_done(stopped))
         self.record.evaluate_started(validation=True, **place(run.progress))
-        if not self.poll({}) and self._may_fall_due_in_validation():
+        if not self.poll({}) and self.policy.falls_due_anywhere and not self._lineage.repeats(self.stage):
             self._validation_snapshot = self._snapshot({}, False, "")
 
     def test_batch_begin(self) -> None:
@@ -280,12 +276,23 @@ class Session:
             self.saves.complain(SessionError("The last save goes on in the background"))
         self.saves.check()
         self.family.release()
+        stopped = bool(self.run.model.stop_training)
         self._tell("Session: {} at {}; {} checkpoints in {}".format(
-            "stopped" if self.run.model.stop_training else "finished", self.run.progress, len(self._lineage.infos),
+            "stopped" if stopped else "finished", self.run.progress, len(self._lineage.infos),
             self.directory.path))
-        self.record.fit_finished(epochs=self._epochs, stopped=bool(self.run.model.stop_training),
-                                 **place(self.run.progress))
+        self.record.fit_finished(epochs=self._epochs, stopped=stopped, **place(self.run.progress))
+        self._lineage.ended(self.stage, failed=False)
         self.directory.release()
+
+    def give_up(self) -> None:
+        """The fit has ended by an exception that the script catches: its next fit is another stage, not this again."""
+        if self._fitting:
+            self._fitting = False
+            self._signals.restore()
+            self.saves.drain(DRAIN_SECONDS)
+            if self._lineage is not None:
+                self._lineage.ended(self.stage, failed=True)
+            self.directory.release()
 
     # -- progress
 
@@ -299,9 +306,6 @@ class Session:
     def _now(self) -> Progress:
         return self.run.progress._replace(elapsed_seconds=self._elapsed())
 
-    def _may_fall_due_in_validation(self) -> bool:
-        return not all(isinstance(policy, (EveryEpochs, EverySteps, OnBest)) for policy in self.policy.policies)
-
     # -- saving
 
     def poll(self, logs: Dict[str, Any], finished: bool = False) -> bool:
@@ -309,6 +313,9 @@ class Session:
         self.saves.check()
         self.run.progress = self._now()
         due = self.policy(self.run.progress, logs)
+        if self._lineage.repeats(self.stage) and not finished:
+            self._answer_signals()
+            return False  # all that was saved of it is there, and what was saved later must stay the newest
         if not due and not finished:
             return False
         began = time.monotonic()
@@ -351,7 +358,7 @@ class Session:
             "progress": progress._asdict(), "created": time.time(), "reason": reason,
             "metrics": header.plain_metrics(logs), "finished": finished, "stopped": bool(run.model.stop_training),
             "epochs": self._epochs, "script": self._script, "policies": self.policy.get_state(),
-            "reasons": self._why_not_exact(),
+            "reasons": self._why_not_exact(), "failed_stages": sorted(self._lineage.failed_stages),
         }
         return take_snapshot(run, state.KINDS, fields)
 
@@ -385,13 +392,6 @@ class Session:
     def _tell(self, text: str) -> None:
         if self.verbose and text:
             self.family.print_message(text)
-
-    def _follow_validation(self) -> None:
-        run = self.run
-        if run.validation is None:
-            run.validation = self.family.validation_feed(run.model)
-            if run.validation is not None and run.validation_iterators:
-                run.validation.advance(run.validation_iterators)
 
 
 @atexit.register

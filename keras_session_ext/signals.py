@@ -16,7 +16,7 @@ logger = logging.getLogger("keras_session_ext")
 #: the same signal again within so short a time is no second one: a supervisor hands on what the whole group was sent
 REPEAT_SECONDS = 0.5
 #: signals after which the process is to end
-ENDING = (signal.SIGTERM, signal.SIGINT)
+ENDING = (signal.SIGTERM, signal.SIGINT) + ((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ())
 
 
 class SignalWatch:
@@ -35,7 +35,10 @@ class SignalWatch:
         self._received = 0.0  # time.monotonic() of the first one
 
     def install(self) -> None:
-        """Takes the signals over; outside the main thread nothing can be taken."""
+        """Takes the signals over; outside the main thread nothing can be taken.
+
+        One that is ignored stays so: `nohup` asks for it, and the shell for what runs in the background.
+        """
         if threading.current_thread() is not threading.main_thread():
             if self._policies:
                 logger.warning("fit runs outside the main thread, where Python lets no one take signals: %s will "
@@ -44,7 +47,7 @@ class SignalWatch:
         for policy in self._policies:
             policy.received = 0
             for number in policy.signals:
-                if number not in self._previous:
+                if number not in self._previous and signal.getsignal(number) != signal.SIG_IGN:
                     self._previous[number] = signal.signal(number, self._handle)
 
     def restore(self) -> None:

@@ -28,6 +28,7 @@ _SI_KERNEL = 0x80
 _PR_SET_CHILD_SUBREAPER = 36
 _POLL_SECONDS = 0.2
 _ORPHAN_SECONDS = 5.0
+_MOST_ERRORS = 3
 _LONGEST_BACK_OFF_SECONDS = 60.0
 
 
@@ -97,10 +98,14 @@ def supervise(command: List[str], max_restarts: int, tell: Callable[[str], None]
               back_off_seconds: float = 1.0) -> Outcome:
     """Runs a script until it has finished, or is not to be started again.
 
-    A script is started again when it ends with an error or by a signal, at
-    most `max_restarts` times, each time after twice the pause. It is not when
-    this process was told to end, when the script was called in a wrong way
-    (exit status 2), or when it failed twice in a row before any `fit` began.
+    A script is started again when it ends with an error or by a signal, each
+    time after twice the pause, at most `max_restarts` times in a row; a new
+    checkpoint begins the count and the pause anew. It is not when this process
+    was told to end, when the script was called in a wrong way (exit status 2)
+    or its session was refused, when it failed twice before any `fit` began, or
+    ended three times with an error and no new checkpoint.
+
+    A signal that is ignored when this begins stays so, as under `nohup`.
 
     Args:
         command: see `Child`.
@@ -112,11 +117,11 @@ def supervise(command: List[str], max_restarts: int, tell: Callable[[str], None]
     Returns:
         An `Outcome`.
     """
-    watched = set(FORWARDED) | {signal.SIGCHLD}
+    watched = {one for one in FORWARDED if signal.getsignal(one) != signal.SIG_IGN} | {signal.SIGCHLD}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
     try:
-        adopts = _adopt_orphans()
-        restarts, fruitless = 0, 0
+        adopts = adopt_orphans()
+        restarts, count, furthest = 0, _Count(), -1
         while True:
             began = time.monotonic()
             child = Child(command, output, mask)
@@ -124,22 +129,36 @@ def supervise(command: List[str], max_restarts: int, tell: Callable[[str], None]
             status, told = child.process.returncode, child.listen()
             child.close()
             if adopts:
-                _end_orphans()
-            fruitless = 0 if "fit" in told else fruitless + 1
-            why = _why_not_again(status, stopped, restarts, max_restarts, fruitless)
+                end_orphans()
+            saved = told.get("saved", {}).get("step", -1)
+            count = _Count() if saved > furthest else count
+            furthest = max(furthest, saved)
+            count = count.after(status, told)
+            why = _why_not_again(status, stopped, told, count, max_restarts)
             if why is not None:
                 if why:
                     tell("{} {}; {}".format("The script", ending(status), why))
                 return Outcome(status, restarts, told, stopped)
-            pause = min(back_off_seconds * 2 ** restarts, _LONGEST_BACK_OFF_SECONDS)
-            restarts += 1
+            pause = min(back_off_seconds * 2 ** (count.starts - 1), _LONGEST_BACK_OFF_SECONDS)
             tell("The script {} after {:.0f} s; starting it again in {:.0f} s (restart {} of {})".format(
-                ending(status), time.monotonic() - began, pause, restarts, max_restarts))
+                ending(status), time.monotonic() - began, pause, count.starts, max_restarts))
             stopped = _pause(pause, watched)
             if stopped:
-                return Outcome(status, restarts - 1, told, stopped)
+                return Outcome(-stopped, restarts, told, stopped)
+            restarts += 1
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+class _Count(NamedTuple):
+    """What happened since there was a new checkpoint: starts, those without a fit in a row, and errors in a row."""
+
+    starts: int = 0
+    fruitless: int = 0
+    errors: int = 0
+
+    def after(self, status: int, told: Dict[str, Any]) -> "_Count":
+        return _Count(self.starts + 1, 0 if "fit" in told else self.fruitless + 1, self.errors + 1 if status > 0 else 0)
 
 
 def ending(status: int) -> str:
@@ -157,16 +176,22 @@ def ending(status: int) -> str:
     return "ended with status {}".format(status) if status else "finished"
 
 
-def _why_not_again(status: int, stopped: int, restarts: int, max_restarts: int, fruitless: int) -> Optional[str]:
+def _why_not_again(status: int, stopped: int, told: Dict[str, Any], count: _Count, most: int) -> Optional[str]:
     """Why the script is not started again; "" where there is nothing to say, None where it is."""
-    if status == 0 or stopped:
+    if status == 0 or (stopped and stopped in (-status, status - 128)):
         return ""
+    if stopped:
+        return "{} had told it to end, and it is not started again".format(signal.Signals(stopped).name)
+    if "refused" in told:
+        return "that would happen again, and it is not started again"
     if status == USAGE:
         return "that is what wrong arguments give, and it is not started again"
-    if fruitless > 1:
+    if count.fruitless > 1:
         return "it failed twice before a fit began, and is not started again"
-    if restarts >= max_restarts:
-        return "it was started again {} times, and is not once more".format(restarts) if max_restarts else ""
+    if count.errors >= _MOST_ERRORS:
+        return "it failed {} times without a new checkpoint, and is not started again".format(count.errors)
+    if count.starts > most:
+        return "it was started again {} times, and is not once more".format(most) if most else ""
     return None
 
 
@@ -211,21 +236,22 @@ def die_like(status: int) -> None:
     """Ends this process the way a child ended, so that whoever waits for it sees the same."""
     if status >= 0:
         sys.exit(status)
-    signal.signal(-status, signal.SIG_DFL)
+    if -status not in (signal.SIGKILL, signal.SIGSTOP):
+        signal.signal(-status, signal.SIG_DFL)
     os.kill(os.getpid(), -status)
     sys.exit(128 - status)  # a signal that did not end us
 
 
 # -- what a dead script leaves behind: the workers of its data loaders
 
-def _adopt_orphans() -> bool:
+def adopt_orphans() -> bool:
     """Lets orphans of our children become ours (Linux), so that they can be found."""
     if not sys.platform.startswith("linux"):
         return False
     return ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
 
 
-def _end_orphans() -> None:
+def end_orphans() -> None:
     """Ends what the script left; what made a session of its own is meant to stay."""
     end = time.monotonic() + _ORPHAN_SECONDS
     asked: set = set()

@@ -36,8 +36,7 @@ class Feed(Dropping):
     Attributes:
         source: what kind of data it is.
         passes: how many passes have begun.
-        on_epoch_start: called each time Keras asks for an epoch's batches,
-            after every callback's `on_epoch_begin`.
+        on_epoch_start: called each time Keras asks for an epoch's batches, after every `on_epoch_begin`.
         on_replayed: called when the dropped batches were drawn, before the next one is.
         on_stand_in: called with True and False around a step that must not train.
         skipped: how many batches the resume dropped.
@@ -305,6 +304,14 @@ class Feed(Dropping):
             self._resume = dict(state, batch=batch, epoch_over=epoch_over, stopped=stopped)
         elif state.get("left") is not None:
             self.adapter._dataloader.finish(state["left"])
+
+    def pass_over(self, state: Dict[str, Any]) -> Optional[bool]:
+        if self._engine.name == "tensorflow" or state["passes"] > 1:
+            return None  # what was fetched ahead and lost depends on threads
+        batches = self.adapter.generator()
+        for _ in range(state["consumed"]):
+            next(batches, None)
+        return self.tap.chain(state["consumed"]) == state["chain"]
 
     @property
     def iterators(self) -> int:

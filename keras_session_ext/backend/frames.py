@@ -31,3 +31,11 @@ def set_local(frame: Any, name: str, value: Any) -> None:
     frame.f_locals[name] = value
     if sys.version_info < (3, 13):
         ctypes.pythonapi.PyFrame_LocalsToFast(ctypes.py_object(frame), ctypes.c_int(0))
+
+
+def generator_of(frame: Any) -> Any:
+    """The generator that the user gave to this `fit`, or None."""
+    for name in ("generator", "x"):
+        if hasattr(frame.f_locals.get(name), "__next__"):
+            return frame.f_locals[name]
+    return None

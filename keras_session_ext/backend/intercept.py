@@ -11,7 +11,7 @@ import importlib.util
 import inspect
 import sys
 import threading
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Optional
 
 #: the modules whose class `Model` is trained, in every Keras
 MODULES = {
@@ -26,7 +26,8 @@ MODULES = {
 METHODS = {"fit": "fit", "evaluate": "evaluate", "predict": "predict", "fit_generator": "fit",
            "evaluate_generator": "evaluate", "predict_generator": "predict"}
 
-Around = Callable[[str, Any, List[Any]], "tuple[List[Any], Callable[[Any], None]]"]
+Done = Callable[[Any, Optional[BaseException]], None]
+Around = Callable[[str, Any, List[Any]], "tuple[Optional[List[Any]], Done]"]
 
 
 def intercept(around: Around) -> None:
@@ -36,8 +37,9 @@ def intercept(around: Around) -> None:
 
     Args:
         around: is given "fit", "evaluate" or "predict", the model, and the
-            callbacks of the call; returns the callbacks to use, and a function
-            that is given the call's result.
+            callbacks of the call; returns the callbacks to use (None leaves the
+            call as it is), and a function that is given the call's result and
+            what it raised.
     """
     changed = _Intercept(around)
     for name in MODULES & set(sys.modules):
@@ -98,9 +100,12 @@ class _Intercept(importlib.abc.MetaPathFinder):
             self._active.call = True
             try:
                 result = method(*bound.args, **bound.kwargs)
+            except BaseException as error:
+                done(None, error)
+                raise
             finally:
                 self._active.call = False
-            done(result)
+            done(result, None)
             return result
 
         asks_first.asks_session_first = True  # type: ignore[attr-defined]

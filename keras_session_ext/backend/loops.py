@@ -264,6 +264,9 @@ class LoopFeed:
             self._draw()
         return [0.0] * count
 
+    def pass_over(self, state: Dict[str, Any]) -> Optional[bool]:
+        return None  # the queue before a generator takes more than is trained on
+
     def passed_over(self) -> None:
         """Behind every batch that was passed over; after the last the epoch's own state comes back."""
         if self._left or not self.skipping:

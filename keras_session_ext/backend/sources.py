@@ -1,6 +1,6 @@
 """Stand-ins for data sources, which tell the feed what is asked of them."""
 
-from typing import Any
+from typing import Any, Dict, Optional
 
 from keras_session_ext.backend.tap import Tap
 from keras_session_ext.errors import StateMismatch
@@ -22,6 +22,10 @@ class Dropping:
 
     def passed_over(self) -> None:
         """A batch was passed over."""
+
+    def pass_over(self, state: Dict[str, Any]) -> Optional[bool]:
+        """Draws what a finished fit drew from a generator; whether the same came, None where it cannot be known."""
+        return None
 
     def failing(self) -> bool:
         """Whether the hooks at the end are called because of an exception; these loops do not call them then."""

@@ -8,7 +8,7 @@ from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Sequence
 
 import click
 
-from keras_session_ext.errors import CheckpointNotFound, ConfigError, DirectoryBusy, SessionError
+from keras_session_ext.errors import SessionError
 
 #: every exit status and what it says
 STATUSES = (
@@ -144,13 +144,11 @@ def status_of(error: BaseException) -> Optional[int]:
     """The exit status of an error; None for one that nobody foresaw."""
     if isinstance(error, click.ClickException):
         return error.exit_code
-    if isinstance(error, DirectoryBusy):
-        return 4
-    if isinstance(error, CheckpointNotFound) or type(error) is FileNotFoundError:
+    if isinstance(error, SessionError):
+        return error.exit_status
+    if type(error) is FileNotFoundError:
         return 3
-    if isinstance(error, ConfigError):
-        return 2
-    return 1 if isinstance(error, (SessionError, OSError)) else None
+    return 1 if isinstance(error, OSError) else None
 
 
 class Command(click.Command):

@@ -1,6 +1,7 @@
 """`keras-session prove`."""
 
 import os
+import signal
 import tempfile
 from typing import Any, List, Tuple
 
@@ -38,6 +39,9 @@ def prove(out: Output, kills: int, seed: int, ignore: Tuple[str, ...], keep: Any
     Exit status: 0 exact, 1 not exact (or the script failed), 2 wrong usage.
     """
     scripts.check(script)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _end_in_order)
     if keep is not None:
         verdict = _prove(out, _empty(keep), kills, seed, ignore, script, list(arguments))
     else:
@@ -53,13 +57,18 @@ def _prove(out: Output, folder: str, kills: int, seed: int, ignore: Any, script:
                  seed, ignore).prove()
 
 
+def _end_in_order(number: int, frame: Any) -> None:
+    raise SystemExit(128 + number)  # the script ends, and what was made for it goes
+
+
 def _empty(folder: str) -> str:
+    """The folder, absolute: the script may change directory."""
     from keras_session_ext import files
 
     if files.exists(folder) and (not os.path.isdir(folder) or files.names(folder)):
         raise click.UsageError("{} is not empty. Name a new folder for --keep.".format(folder))
     files.make_directory(folder, 0o700)
-    return folder
+    return os.path.abspath(folder)
 
 
 def _show(out: Output, verdict: Verdict) -> None:

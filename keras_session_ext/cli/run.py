@@ -10,16 +10,21 @@ from keras_session_ext import supervise
 from keras_session_ext.cli import script as scripts
 from keras_session_ext.cli.output import Output, command
 
+#: what lets a script save, and the default of a SessionCheckpoint, which leaves Ctrl-C alone
+_SIGNALS, _CALLBACKS_DEFAULT = ("SIGTERM", "SIGINT", "SIGHUP"), ["SIGTERM"]
+
 
 @command(context_settings={"allow_interspersed_args": False})
 @click.option("--config", "-c", type=click.Path(), help="A config; `session` in it is what counts. "
-              "Without one, the callbacks' defaults in runs/<name of the script>.")
+              "Without one, the callbacks' defaults in a directory below runs/ that is named after the script and its "
+              "arguments.")
 @click.option("--key", help="Where in the config the session stands, such as trainer.session.")
 @click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE",
               help="A setting that goes before the config's, such as save.every_steps=100. May be given again.")
 @click.option("--directory", "-d", type=click.Path(), help="Where the run lives: short for --set directory=…")
 @click.option("--max-restarts", type=click.IntRange(0), default=10, show_default=True,
-              help="How often the script is started again when it crashes or is killed.")
+              help="How often the script is started again when it crashes or is killed, with no new checkpoint in "
+              "between.")
 @click.argument("script", type=click.Path())
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(out: Output, config: Any, key: Any, overrides: Tuple[str, ...], directory: Any, max_restarts: int,
@@ -33,15 +38,17 @@ def run(out: Output, config: Any, key: Any, overrides: Tuple[str, ...], director
 
     The script is started again when it ends with an error or by a signal, each
     time after a longer pause. It is not after SIGTERM, SIGINT, SIGHUP or
-    SIGQUIT to this command, which are handed on and let it save; not when it
-    ends with status 2, or fails twice before a fit began.
+    SIGQUIT to this command, which are handed on; the first three let it save
+    first. It is not when the session does not fit the script, when it ends
+    with status 2, fails twice before a fit began, or three times without a new
+    checkpoint.
 
     The exit status is the script's; a signal that ended the script ends this
     command. With --json the script's output goes to stderr, and the outcome to
     stdout.
     """
     scripts.check(script)
-    settings = {"config": _effective(config, key, overrides, directory, script)}
+    settings = {"config": _effective(config, key, overrides, directory, script, arguments)}
     outcome = supervise.supervise(scripts.command(settings, script, list(arguments)), max_restarts,
                                   lambda text: out.note("keras-session: " + text),
                                   output=sys.stderr.fileno() if out.json else None)
@@ -55,7 +62,8 @@ def run(out: Output, config: Any, key: Any, overrides: Tuple[str, ...], director
     return outcome.status
 
 
-def _effective(config: Any, key: Any, overrides: Tuple[str, ...], directory: Any, script: str) -> Dict[str, Any]:
+def _effective(config: Any, key: Any, overrides: Tuple[str, ...], directory: Any, script: str,
+               arguments: Tuple[str, ...]) -> Dict[str, Any]:
     """The configuration, checked before anything starts; everything absolute, as the script may change directory."""
     from keras_session_ext.config.effective import effective_config
 
@@ -63,12 +71,15 @@ def _effective(config: Any, key: Any, overrides: Tuple[str, ...], directory: Any
     if directory is not None:
         given.append("directory={}".format(_quoted(directory)))
     if config is None:
-        place = directory if directory is not None else os.path.join("runs", scripts.stem(script))
+        place = directory if directory is not None else os.path.join("runs", scripts.run_name(script, arguments))
         config = {"directory": place, "tensorboard": {"log_dir": os.path.join(place, "tensorboard")}}
     made = effective_config(config, key, given)
     if not made:
         raise click.UsageError("The config switches the session off: there is nothing to do for run. Start the script "
                                "with python.")
+    save = made.setdefault("save", {})
+    if save.get("on_signal", _CALLBACKS_DEFAULT) == _CALLBACKS_DEFAULT:
+        save["on_signal"] = list(_SIGNALS)
     for settings in (made, made.get("tensorboard") or {}):
         for name in ("directory", "log_dir"):
             if name in settings:

@@ -1,13 +1,17 @@
 """The user's script: what `run` and `prove` start."""
 
+import hashlib
 import json
 import os
+import re
 import sys
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence
 
 import click
 
 from keras_session_ext import files
+
+_LONGEST = 40  # of the arguments in the name of a run
 
 
 class ScriptError(click.UsageError):
@@ -50,5 +54,19 @@ def command(settings: Dict[str, Any], script: str, arguments: List[str]) -> List
     return [sys.executable, "-u", "-m", "keras_session_ext.launch", "{tie}", json.dumps(settings), script, *arguments]
 
 
-def stem(script: str) -> str:
-    return os.path.splitext(os.path.basename(script))[0]
+def run_name(script: str, arguments: Sequence[str]) -> str:
+    """A name for the run of a script, another one for every script and all other arguments.
+
+    Example:
+        >>> run_name("train.py", []), run_name("vision/train.py", ["--lr", "0.1"])
+        ('train', 'vision-train-lr-0.1-b1946a')
+    """
+    name = _plain(os.path.splitext(os.path.normpath(script))[0])
+    if arguments:
+        digest = hashlib.sha256(json.dumps(list(arguments)).encode()).hexdigest()
+        name = "-".join(filter(None, [name, _plain(" ".join(arguments))[:_LONGEST].rstrip("-."), digest[:6]]))
+    return name
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^\w.=]+", "-", text).strip("-.") or "script"

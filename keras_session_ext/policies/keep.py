@@ -38,7 +38,7 @@ class KeepPolicy:
     def plan(self, infos: Iterable[CheckpointInfo]) -> Plan:
         """Splits `infos` into what stays and what goes.
 
-        The newest checkpoint and the last one of every finished stage always stay.
+        The newest checkpoint and the last one of every stage always stay.
 
         Args:
             infos: checkpoints of one run, in any order.
@@ -54,9 +54,14 @@ class KeepPolicy:
         reasons: Dict[str, List[str]] = {info.id: [] for info in ordered}
         for info in ordered[:1]:
             reasons[info.id].append("the newest")
+        stages = set()
         for info in ordered:
+            stage = info.progress.stage
             if info.finished:
-                reasons[info.id].append("the end of stage {}".format(info.progress.stage))
+                reasons[info.id].append("the end of stage {}".format(stage))
+            elif stage not in stages and stage < ordered[0].progress.stage:
+                reasons[info.id].append("the last of stage {}".format(stage))  # which ended by an exception
+            stages.add(stage)
         for id, reason in self.wanted(ordered).items():
             reasons[id].append(reason)
         keep = [info for info in ordered if reasons[info.id]]

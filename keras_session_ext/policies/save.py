@@ -93,6 +93,11 @@ class AnyPolicy(SavePolicy):
         self.fired = [repr(policy) for policy in self.policies if policy(progress, logs)]
         return bool(self.fired)
 
+    @property
+    def falls_due_anywhere(self) -> bool:
+        """Whether a save may be asked for in the middle of a validation."""
+        return not all(isinstance(policy, (EveryEpochs, EverySteps, OnBest)) for policy in self.policies)
+
     def get_state(self):
         return {repr(policy): policy.get_state() for policy in self.policies if policy.get_state()}
 
@@ -260,9 +265,10 @@ class OnBest(SavePolicy):
 class OnSignal(SavePolicy):
     """Saves when the process receives one of `signals`.
 
-    SIGTERM and SIGINT: the session is saved and made durable, then the signal
-    has the meaning it had before. SIGUSR1 and others: save and go on. A second
-    signal acts at once.
+    SIGTERM, SIGINT and SIGHUP: the session is saved and made durable, then the
+    signal has the meaning it had before. SIGUSR1 and others: save and go on. A
+    second signal acts at once. What is ignored when fit begins, as SIGHUP under
+    `nohup`, stays ignored.
 
     Args:
         *signals: from the `signal` module, or their names. Default: SIGTERM.

@@ -12,7 +12,7 @@ from keras_session_ext import files
 from keras_session_ext.errors import SessionError
 from keras_session_ext.lifecycle.journal import read_journal
 from keras_session_ext.proof import compare
-from keras_session_ext.supervise import Child, ending
+from keras_session_ext.supervise import Child, adopt_orphans, end_orphans, ending
 
 #: saves of the killed run between two kills
 _SAVES_PER_KILL = 3
@@ -79,7 +79,10 @@ class Proof:
         """
         whole = self._uninterrupted()
         self._steps = max(note.step for note in whole)
-        kills = min(self._kills, max(0, self._steps - 2))
+        kills = min(self._kills, self._steps - 2)
+        if kills < 1:
+            raise ScriptFailed("The script trains {} steps; to be killed between two of them, behind a checkpoint, it "
+                               "has to train 3. Give it more epochs.".format(self._steps))
         if kills < self._kills:
             self._tell("The script trains {} steps: it is killed {} times.".format(self._steps, kills))
         # not the first step: a kill that no checkpoint precedes would prove nothing
@@ -140,6 +143,7 @@ class Proof:
 
     def _run(self, settings: Dict[str, Any], output: str) -> int:
         fd = files.create(output)
+        adopts = adopt_orphans()
         child = Child(self._command(settings), fd)
         try:
             while child.process.poll() is None:
@@ -151,6 +155,8 @@ class Proof:
                 child.process.wait()
             child.close()
             files.close(fd)
+            if adopts:
+                end_orphans()
         return int(child.process.returncode)
 
     def _keep(self, directory: str) -> str:
@@ -183,6 +189,8 @@ class Proof:
             if not said and "python" not in difference.paths and before:
                 repeats = self._repeats(before, difference)
             reasons = compare.explain(difference, said, repeats)
+        if difference is None and not _resumed(reports):
+            raise ScriptFailed("No start went on from a checkpoint, so nothing was proved. Give the script more steps.")
         rows = _rows(whole, resumed) if difference is None else {}
         if difference is None and any(one != other for one, other in rows.values()):
             kind = next(kind for kind, (one, other) in rows.items() if one != other)

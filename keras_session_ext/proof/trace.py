@@ -89,7 +89,7 @@ class Trace:
     def fitted(self, model: Any, result: Any) -> None:
         """A `fit` has returned."""
         states = self._states((state.variables,))
-        states.update(_states("returned", {name: [float(value) for value in values]
+        states.update(_states("returned", {name: [np.asarray(value).tolist() for value in values]
                                            for name, values in getattr(result, "history", {}).items()}))
         states["returned/epoch"] = repr(list(getattr(result, "epoch", [])))[:_TEXT]
         self._note("end", self._run.progress, states)
@@ -109,6 +109,8 @@ class Trace:
                 states.update(_states(kind.NAME, kind.capture(run)))
         for count in ("passes", "iterators"):  # how often this process began anew; what comes of it is compared
             states.pop("data/feed/" + count, None)
+        # names that Keras numbers through; nothing is restored by them
+        states = {path: value for path, value in states.items() if not path.startswith("variables/model/paths")}
         if not run.mid_epoch:  # they begin anew with every epoch
             states = {path: value for path, value in states.items() if not path.startswith("variables/metrics/")}
         states.update(_python_states(run))

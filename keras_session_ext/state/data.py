@@ -1,5 +1,6 @@
 """The data: passes begun, batches trained on, and the state of the source itself."""
 
+import weakref
 from typing import Any, Dict, List
 
 from keras_session_ext.state import attributes, tree
@@ -9,8 +10,15 @@ NAME = "data"
 _POSITION = ("source", "batch_size", "samples", "batches", "steps_per_epoch", "shuffle")
 
 
+_BEHIND = ("the generator was given to an earlier fit, which was finished and drew nothing from it this time; make a "
+           "new one for every fit")
+_behind: Any = weakref.WeakSet()  # generators that are not where the uninterrupted run has them
+
+
 def begin(run) -> None:
     """Remembers what the user's sources look like before training."""
+    if run.generator is not None and run.generator in _behind:
+        run.report.because(_BEHIND)
     run.source_baseline = {}
     for name, source in _sources(run):
         if attributes.own_state(source) is None:
@@ -74,6 +82,18 @@ def capture(run) -> Dict[str, Any]:
         "epoch_over": run.epoch_over,
         "epoch_logs": run.family.epoch_logs(run.model) if run.epoch_over else {},
     }
+
+
+def pass_over(state: Dict[str, Any], run) -> None:
+    """A finished fit is not trained again: its generator is brought to where that fit left it, where this is known."""
+    if run.generator is None:
+        return
+    verified = run.feed.pass_over(state["feed"])
+    if not verified:
+        _behind.add(run.generator)
+    if verified is False:
+        run.report.because("the generator did not repeat its batches; make it depend on nothing but seeds that the "
+                           "script sets")
 
 
 def why_not_exact(run) -> List[str]:

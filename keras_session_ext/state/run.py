@@ -23,6 +23,7 @@ class Run:
         validation: the validation data, once Keras has made it.
         before: fingerprints of the peers' attributes right before `on_train_begin`.
         baseline: fingerprints of the peers' attributes right after `on_train_begin`.
+        generator: the user's own, if fit was given one.
         source_baseline: the same of a data source with attributes.
         source_state: that source's state at the start of the epoch.
         validation_data: what fit was given.
@@ -43,6 +44,7 @@ class Run:
         self.validation_iterators = 0
         self.before: Dict[str, Any] = {}
         self.baseline: Dict[str, Any] = {}
+        self.generator: Any = None
         self.source_baseline: Dict[str, Any] = {}
         self.source_state: Any = None
         self.validation_data: Any = None
@@ -67,6 +69,13 @@ class Run:
         here = self.family.describe()
         names = ("family", "name", "keras") if here["family"] != "keras3" else ("family", "engine")
         self.foreign = "" if all(versions.get(name) == here.get(name) for name in names) else describe(versions)
+
+    def follow_validation(self) -> None:
+        """Keras has made its validation data, or is about to."""
+        if self.validation is None:
+            self.validation = self.family.validation_feed(self.model)
+            if self.validation is not None and self.validation_iterators:
+                self.validation.advance(self.validation_iterators)
 
     @property
     def mid_epoch(self) -> bool:
