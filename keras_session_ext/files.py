@@ -28,6 +28,11 @@ _CHUNK_BYTES = 1 << 24
 _OWNER_BYTES = 256
 
 
+def _is_for_group(mode: int) -> bool:
+    """Whether it was asked for to share with the group: then the umask does not take that away."""
+    return bool(mode & 0o070) and not mode & 0o007
+
+
 def make_directory(path: str, mode: int = 0o700) -> None:
     if os.path.isdir(path):
         return
@@ -40,7 +45,7 @@ def make_directory(path: str, mode: int = 0o700) -> None:
         if not os.path.isdir(path):
             raise
         return
-    if mode & 0o077:
+    if _is_for_group(mode):
         os.chmod(path, mode)
     sync_directory(parent or ".")
 
@@ -48,8 +53,8 @@ def make_directory(path: str, mode: int = 0o700) -> None:
 def create(path: str, mode: int = 0o600) -> int:
     """Opens a new file for reading and writing; an existing name is an error."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _CLOEXEC | _BINARY, mode)
-    if mode & 0o077 and hasattr(os, "fchmod"):
-        os.fchmod(fd, mode)  # a group mode was asked for: the umask does not take it away
+    if _is_for_group(mode) and hasattr(os, "fchmod"):
+        os.fchmod(fd, mode)
     return fd
 
 
@@ -172,7 +177,7 @@ def append(path: str, data: bytes, mode: int = 0o600) -> None:
     """Adds bytes behind a file's last one, all in one call; made if it is missing."""
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NOFOLLOW | _CLOEXEC | _BINARY, mode)
     try:
-        if os.fstat(fd).st_size == 0 and mode & 0o077 and hasattr(os, "fchmod"):
+        if os.fstat(fd).st_size == 0 and _is_for_group(mode) and hasattr(os, "fchmod"):
             os.fchmod(fd, mode)
         while data:
             data = data[os.write(fd, data):]
@@ -249,7 +254,7 @@ class Lines:
         except OSError:
             return True  # some network mounts have no locks; one call still writes one line
         mine = os.fstat(self._fd)
-        if mine.st_size == 0 and self._mode & 0o077:
+        if mine.st_size == 0 and _is_for_group(self._mode):
             os.fchmod(self._fd, self._mode)
         return is_at(self._fd, self._path)
 
@@ -344,7 +349,7 @@ def lock(path: str, mode: int = 0o600) -> Optional[int]:
     """
     fresh = not os.path.lexists(path)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | _NOFOLLOW | _CLOEXEC, mode)
-    if fresh and mode & 0o077 and hasattr(os, "fchmod"):
+    if fresh and _is_for_group(mode) and hasattr(os, "fchmod"):
         os.fchmod(fd, mode)
     if fcntl is not None:
         try:

@@ -131,8 +131,7 @@ def run_script(script: str, arguments: List[str], tie: Tie) -> None:
     """Runs `script` as the main module; what it raises goes on without our own frames in the traceback."""
     sys.argv = [script] + arguments
     sys.path[0] = os.path.dirname(os.path.realpath(script))
-    if sys.version_info >= (3, 9):
-        script = os.path.abspath(script)  # https://docs.python.org/3/whatsnew/3.9.html#other-language-changes
+    script = os.path.abspath(script)  # so is __file__ from Python 3.9 on: bpo-20443
     code = compile(files.read_stream(script), script, "exec")
     main = types.ModuleType("__main__")
     main.__dict__.update(__file__=script, __builtins__=__builtins__, __spec__=None, __cached__=None)

@@ -67,6 +67,7 @@ def save_session(model, path) -> str:
         "finished": False, "reasons": ["it was saved outside fit: no data position, callbacks and history"],
     }
     with run.family.inside(model):
+        run.family.build_optimizers(model)  # or a model that was never trained could not be restored from its own file
         snapshot = take_snapshot(run, _KINDS, fields)
     save_file(path, Encoder(), snapshot.fields, snapshot.tensors, snapshot.view)
     return path

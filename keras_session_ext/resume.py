@@ -68,10 +68,10 @@ class Resume:
         run.progress, run.epoch_over = candidate.info.progress, bool(states["data"]["epoch_over"])
         run.meet(candidate.fields["versions"])
         run.family.build(run.model, run.feed)
-        self.report.changes = _compare(candidate.fields["script"], script)
-        self.report.changes += state.callbacks.changes(states["callbacks"], run)
         if run.foreign:
             self._begin_epoch_anew()
+        self.report.changes = _compare(candidate.fields["script"], script, strictly=not run.foreign)
+        self.report.changes += state.callbacks.changes(states["callbacks"], run)
         self._check()
         run.stopped = bool(candidate.fields["stopped"])
         over = candidate.info.finished and (run.stopped or candidate.info.progress.epoch >= epochs)
@@ -98,7 +98,9 @@ class Resume:
         self.report.kinds["optimizer"] = "carried over from " + where
         self._states["callbacks"] = state.callbacks.by_class(self._states["callbacks"], run)
         self.report.because("the checkpoint was taken on {}, which computes differently".format(where))
-        if progress.batch or run.epoch_over:
+        if not progress.batch and not run.epoch_over:
+            self.report.kinds["data"] = "the next epoch begins"
+        else:
             self.report.because("{} batches of epoch {} are trained on a second time".format(
                 progress.batch, progress.epoch))
         run.epoch_over = False
@@ -235,15 +237,24 @@ def describe_script(run: state.Run, epochs: int) -> Dict[str, Any]:
         if skipped is None:
             continue
         values = state.attributes.look(peer, skipped, run).values
+        said = run.baseline.get(key, values)  # without what `on_train_begin` set
         name = key.split(" ")[0].rsplit(".", 1)[-1]
         made.update({"{}.{}".format(name, attribute): value for attribute, value in values.items()
                      if not attribute.startswith("_") and isinstance(value, (bool, int, float, str))
-                     and value == value})
+                     and value == value and attribute in said})
     return {name: value if isinstance(value, (bool, int, str, type(None))) else repr(value)
             for name, value in made.items()}
 
 
-def _compare(then: Dict[str, Any], now: Dict[str, Any]) -> List[str]:
-    """Every setting that differs, one line each."""
+def _compare(then: Dict[str, Any], now: Dict[str, Any], strictly: bool = True) -> List[str]:
+    """Every setting that differs, one line each; or only of those that both Kerases tell, and by more than rounding."""
+    names = sorted(set(then) | set(now) if strictly else set(then) & set(now) - {"data.batches"})
     return ["{}: {} at the checkpoint, {} now".format(name, then.get(name, "nothing"), now.get(name, "nothing"))
-            for name in sorted(set(then) | set(now)) if then.get(name) != now.get(name)]
+            for name in names if then.get(name) != now.get(name) and (strictly or not _alike(then[name], now[name]))]
+
+
+def _alike(one: Any, other: Any) -> bool:
+    try:
+        return abs(float(one) - float(other)) <= 1e-6 * abs(float(one))
+    except (TypeError, ValueError):
+        return False

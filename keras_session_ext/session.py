@@ -35,9 +35,9 @@ logger = logging.getLogger("keras_session_ext")
 #: how long the end of training waits for a save in flight, and the exit of the process
 DRAIN_SECONDS, EXIT_SECONDS = 600.0, 60.0
 
-_sessions: Any = weakref.WeakSet()  # those in use, and those with a save in flight
+_saves: Any = weakref.WeakSet()  # of the sessions in use, and those in flight, which their threads keep
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_sessions.clear)  # a child has no writer's thread to wait for
+    os.register_at_fork(after_in_child=_saves.clear)  # a child has no writer's thread to wait for
 
 
 class Session:
@@ -61,7 +61,7 @@ class Session:
         self.verbose = verbose
         self.run: Any = None
         self.stage = -1
-        self._fitting = False
+        self._fitting = self._trained = False
         self._lineage: Any = None
         self._resume: Any = None
         self._epochs = self._epoch_begin_step = 0
@@ -69,10 +69,9 @@ class Session:
         self._validation_snapshot: Optional[Snapshot] = None
         self._inference_done = False
         self._pristine: Any = None  # the peers as they were when this stage began first
-        self._trained = False
         self._script: Dict[str, Any] = {}
         self.follow(family)
-        _sessions.add(self)
+        _saves.add(self.saves)
 
     def follow(self, family: Any) -> None:
         """The model is of another Keras than the one that was guessed."""
@@ -158,7 +157,8 @@ class Session:
         self._started = time.monotonic()
         self.policy.begin(run.progress)
         self._signals.install()
-        self._tell(str(run.report) if run.report.is_news else "")
+        fresh = "" if self.stage else "Session: a fresh start in " + self.directory.path
+        self._tell(str(run.report) if run.report.is_news else fresh)
 
     def _restore(self) -> None:
         began, created = time.monotonic(), self._resume.created
@@ -374,9 +374,9 @@ class Session:
 
     def _drain_directory(self) -> None:
         """Waits for saves in flight to this directory: a fit that ended by an exception may have left one."""
-        for session in list(_sessions):
-            if session.directory.path == self.directory.path:
-                session.saves.drain(DRAIN_SECONDS)
+        for saves in list(_saves):
+            if saves.directory.path == self.directory.path:
+                saves.drain(DRAIN_SECONDS)
 
     def _epoch_starts(self) -> None:
         """Keras asks for the epoch's batches; every `on_epoch_begin` is over."""
@@ -396,5 +396,5 @@ class Session:
 
 @atexit.register
 def _at_exit() -> None:
-    for session in list(_sessions):
-        session.saves.drain(EXIT_SECONDS)
+    for saves in list(_saves):
+        saves.drain(EXIT_SECONDS)

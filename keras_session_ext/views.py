@@ -75,7 +75,7 @@ def plot_timeline(directory, axes=None) -> Any:
 
     Raises:
         CheckpointNotFound: there is no journal in the directory.
-        ConfigError: matplotlib is not installed.
+        ImportError: matplotlib is not installed.
 
     Example:
         >>> # plot_timeline("runs/a").savefig("run.png")
@@ -83,7 +83,7 @@ def plot_timeline(directory, axes=None) -> Any:
     try:
         from matplotlib import dates, figure
     except ImportError as error:
-        raise ConfigError(
+        raise ImportError(
             "plot_timeline needs matplotlib ({}). Install it: pip install 'keras_session_ext[plot]'.".format(error))
     story = _story(directory)
     processes = story["processes"]

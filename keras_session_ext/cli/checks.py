@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -160,7 +161,8 @@ def _import(one: installed.Installed) -> Tuple[bool, str]:
         return False, "no answer after {} s".format(_IMPORT_SECONDS)
     lines = (done.stderr if done.returncode else done.stdout).decode("utf-8", "replace").strip().splitlines()
     if done.returncode:
-        return False, lines[-1] if lines else "it ended with status {}".format(done.returncode)
+        errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception)\b", line)]  # advice may stand behind it
+        return False, (errors or lines or ["it ended with status {}".format(done.returncode)])[-1]
     seen = json.loads(lines[-1])
     return seen["family"] == one.family, " ".join("{}={}".format(*pair) for pair in seen.items())
 

@@ -59,7 +59,7 @@ def run_name(script: str, arguments: Sequence[str]) -> str:
 
     Example:
         >>> run_name("train.py", []), run_name("vision/train.py", ["--lr", "0.1"])
-        ('train', 'vision-train-lr-0.1-b1946a')
+        ('train', 'vision-train-lr-0.1-7cd33a')
     """
     name = _plain(os.path.splitext(os.path.normpath(script))[0])
     if arguments:

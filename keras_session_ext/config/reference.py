@@ -83,7 +83,8 @@ Relative paths in a config begin where the script was started. Durations are `50
 numbers of seconds; sizes `500MB`, `20GB` (powers of 1000), `1GiB` (powers of 1024) or numbers of bytes.
 
 The settings stand under `session` or, where there is no such key, at the top. `key="trainer.session"` names another
-part. The rest of the file is not looked at and may hold anything.
+part. The rest of the file is not looked at and may hold anything, but for settings at the top: there every other key is
+an error.
 
 ## Overrides and the environment
 

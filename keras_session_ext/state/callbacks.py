@@ -96,6 +96,8 @@ def by_class(state: Dict[str, Any], run) -> Dict[str, Any]:
     made = {}
     for key, saved in state.items():
         live, peer = here.get(short(key), (key, None))
+        if peer is None and short(key) == "BaseLogger 0":
+            continue  # Keras 2's own
         if "values" in saved and peer is not None and run.family.owns(peer):
             values = {name: value for name, value in saved["values"].items() if name in vars(peer)}
             saved = dict(saved, values=values)

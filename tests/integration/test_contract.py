@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -506,9 +507,111 @@ def test_the_report_reads_well(tmp_path, capsys):
     assert json.dumps(text)
 
 
-def test_a_fresh_start_prints_nothing_but_its_end(tmp_path, capsys):
+def test_a_fresh_start_prints_one_line_and_its_end_another(tmp_path, capsys):
     fit(tmp_path, verbose=1)
-    assert capsys.readouterr().out == "Session: finished at epoch 2, batch 0 (step 8); 2 checkpoints in {}\n".format(
-        tmp_path)
+    assert capsys.readouterr().out == (
+        "Session: a fresh start in {0}\n"
+        "Session: finished at epoch 2, batch 0 (step 8); 2 checkpoints in {0}\n".format(tmp_path))
     fit(tmp_path / "quiet", verbose=0)
     assert capsys.readouterr().out == ""
+
+
+# -- stages that end by an exception, are left out, or share a generator
+
+
+def search(directory, prune=(0,), rates=(0.01, 0.02, 0.03)):
+    """A search in one process: trials share a callback; some are pruned by an exception. Returns weights by trial."""
+    checkpoint = kse.SessionCheckpoint(directory, save=kse.EverySteps(2), keep=kse.KeepAll(), background=False,
+                                       verbose=0)
+    found, reports = [], []
+    for trial, rate in enumerate(rates):
+        keras.utils.set_random_seed(trial)
+        model = make_model()
+        model.compile(keras.optimizers.SGD(rate), "sparse_categorical_crossentropy")
+        try:
+            fit(None, 2, model, [StopAt(7)] if trial in prune else [], checkpoint=checkpoint)
+        except Stop:
+            checkpoint.give_up()
+        found.append(weights(model))
+        reports.append(checkpoint.resume_report)
+    return found, reports, checkpoint
+
+
+def test_a_fit_that_was_given_up_is_a_stage_of_its_own(tmp_path):
+    """Started again at any point, every trial ends as it did: pruned ones are trained to their exception again."""
+    whole, reports, checkpoint = search(tmp_path / "whole", prune=(0, 1))
+    assert [report.checkpoint for report in reports] == [None] * 3
+    infos = kse.list_checkpoints(tmp_path / "whole")
+    assert {info.progress.stage for info in infos} == {0, 1, 2} and infos[0].finished
+    for left in (infos[-1], infos[len(infos) // 2], infos[1], infos[0]):  # killed right behind this checkpoint
+        copy = tmp_path / left.id
+        shutil.copytree(str(tmp_path / "whole"), str(copy))
+        for info in kse.list_checkpoints(copy):
+            if info.order > left.order:
+                os.remove(info.path)
+        again, reports, _ = search(copy, prune=(0, 1))
+        assert all(same(one, other) for one, other in zip(whole, again)), left.progress
+        newest = reports[left.progress.stage]
+        assert newest.checkpoint == left.id and newest.exact
+    again = search(copy, prune=(0, 1))[2]
+    assert not again.checkpoints, "nothing but what was trained already"
+
+
+def test_a_fit_that_does_not_fail_again_makes_later_stages_new(tmp_path):
+    search(tmp_path)
+    whole, _, _ = search(tmp_path / "other", prune=())
+    again, reports, _ = search(tmp_path, prune=())
+    assert reports[0].checkpoint and not reports[1].checkpoint
+    assert all(same(one, other) for one, other in zip(whole, again))
+
+
+def test_a_stage_that_was_left_out_gives_its_place_to_no_other(tmp_path):
+    search(tmp_path, prune=())
+    with pytest.raises(kse.StateMismatch, match="fit number 0 of the run(.|\n)*learning_rate(.|\n)*same order"):
+        search(tmp_path, prune=(), rates=(0.02, 0.03))
+    checkpoint = kse.SessionCheckpoint(tmp_path, verbose=0)
+    with pytest.raises(kse.StateMismatch, match="data.batch_size"):
+        keras.utils.set_random_seed(0)
+        model = make_model()
+        model.compile(keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy")
+        model.fit(X, Y, epochs=2, batch_size=16, verbose=0, callbacks=[checkpoint])
+
+
+def test_a_generator_over_several_fits_is_brought_to_its_place(tmp_path):
+    def script(fits):
+        keras.utils.set_random_seed(3)
+        model, checkpoint = make_model(), kse.SessionCheckpoint(tmp_path, verbose=0)
+        batches = ((X[start:start + 16], Y[start:start + 16]) for _ in range(9) for start in range(0, 128, 16))
+        for _ in range(fits):
+            model.fit(batches, steps_per_epoch=5, epochs=2, verbose=0, callbacks=[checkpoint])
+        return weights(model), checkpoint.resume_report
+
+    script(2)
+    again, report = script(3)
+    assert report.exact
+    shutil.rmtree(str(tmp_path))
+    assert same(again, script(3)[0])
+
+
+def test_a_model_that_was_never_trained_is_restored_from_its_own_file(tmp_path):
+    model = make_model()
+    path = kse.save_session(model, tmp_path / "model.h5")
+    other = make_model()
+    kse.restore_session(other, path)
+    assert same(weights(model), weights(other))
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_modes_follow_the_umask(tmp_path, umask):
+    """What is made beside the run is for whom the umask says; the run itself is the user's own."""
+    before = os.umask(umask)
+    try:
+        logs = tmp_path / "logs" / "a"
+        checkpoint = kse.SessionCheckpoint(tmp_path / "runs" / "a", verbose=0)
+        make_model().fit(X, Y, epochs=1, verbose=0, callbacks=[checkpoint, kse.SessionLogger(logs)])
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "logs", logs, *logs.rglob("*")):
+        assert path.stat().st_mode & 0o777 == (0o777 if path.is_dir() else 0o666) & ~umask, path
+    for path in (tmp_path / "runs").rglob("*"):
+        assert not path.stat().st_mode & 0o077, path

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 
@@ -124,3 +125,18 @@ def test_links_lead_somewhere():
         with open(os.path.join(ROOT, page)) as handle:
             for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", handle.read()):
                 assert os.path.exists(os.path.join(ROOT, os.path.dirname(page), target)), (page, target)
+
+
+def test_what_the_members_install_stands_in_the_docs():
+    """Every requirement of tests/families/members.py, as a user would type it."""
+    sys.path.insert(0, os.path.join(ROOT, "tests", "families"))
+    try:
+        from members import MEMBERS
+    finally:
+        sys.path.pop(0)
+    with open(os.path.join(ROOT, "docs", "families.md")) as handle:
+        rows = [line for line in handle if line.startswith("| ")]
+    for name, member in MEMBERS.items():
+        row = next(row for row in rows if name in row.split("|")[1].replace(",", " ").split())
+        assert row.split("|")[2].strip() == member.python
+        assert shlex.split(row.split("|")[3].strip(" `\n")) == member.requirements, name

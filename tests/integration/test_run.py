@@ -13,6 +13,7 @@ from commands import COMMAND, finish, start
 
 import keras_session_ext as kse
 
+ON_SIGNAL = "OnSignal(SIGTERM, SIGINT, SIGHUP)"
 TRAINS = """
 import hashlib, os, sys, time
 import keras
@@ -74,7 +75,7 @@ def test_a_killed_script_is_started_again_and_ends_as_if_nothing_had_been(tmp_pa
                            cwd=str(tmp_path), env=dict(os.environ, KERAS_BACKEND="jax", PACE="0"), check=True,
                            stdout=subprocess.PIPE)
     (tmp_path / "steps").unlink()
-    process = start(["run", "--set", "save.every_steps=5", "train.py", "3"], tmp_path)
+    process = start(["run", "-d", "runs/train", "--set", "save.every_steps=5", "train.py", "3"], tmp_path)
     first = wait_for_steps(tmp_path, 20)
     os.kill(first, signal.SIGKILL)
     second = wait_for_steps(tmp_path, 30, [first])
@@ -82,13 +83,15 @@ def test_a_killed_script_is_started_again_and_ends_as_if_nothing_had_been(tmp_pa
     out, err = process.communicate(timeout=200)
     assert process.returncode == 0, err.decode()
     assert out.decode().split("\n")[-2] == plain.stdout.decode().split("\n")[-2], "the same weights, to the bit"
-    assert err.decode().count("was killed by SIGKILL") == 2 and "restart 2 of 10" in err.decode()
+    assert err.decode().count("was killed by SIGKILL") == 2
+    assert err.decode().count("restart 1 of 10") == 2, "each had made a new checkpoint"
     infos = kse.list_checkpoints(tmp_path / "runs" / "train")
     assert infos[0].progress.step == 96 and infos[0].finished
     assert list((tmp_path / "runs" / "train" / "tensorboard").iterdir())
     config = json.loads((tmp_path / "runs" / "train" / "config.json").read_text())
-    assert config["save"] == {"every_steps": 5} and os.path.basename(config["directory"]) == "train"
-    status, out, err = finish(["run", "train.py", "3"], tmp_path)
+    assert config["save"] == {"every_steps": 5, "on_signal": ["SIGTERM", "SIGINT", "SIGHUP"]}
+    assert os.path.basename(config["directory"]) == "train"
+    status, out, err = finish(["run", "-d", "runs/train", "train.py", "3"], tmp_path)
     assert status == 0 and "finished: nothing is left to train" in out and out.split("\n")[-2] == \
         plain.stdout.decode().split("\n")[-2]
 
@@ -97,7 +100,7 @@ def test_a_killed_script_is_started_again_and_ends_as_if_nothing_had_been(tmp_pa
 @pytest.mark.parametrize("whole_group", [False, True])
 def test_sigterm_is_handed_on_and_saves(tmp_path, paced, whole_group):
     write(tmp_path, TRAINS)
-    process = start(["run", "train.py", "50"], tmp_path, start_new_session=True)
+    process = start(["run", "-d", "runs/train", "train.py", "50"], tmp_path, start_new_session=True)
     child = wait_for_steps(tmp_path, 10)
     if whole_group:
         os.killpg(process.pid, signal.SIGTERM)  # as schedulers do: the child is told twice
@@ -107,18 +110,18 @@ def test_sigterm_is_handed_on_and_saves(tmp_path, paced, whole_group):
     assert process.returncode == -signal.SIGTERM, err.decode()
     assert not is_alive(child) and "starting it again" not in err.decode()
     newest = kse.list_checkpoints(tmp_path / "runs" / "train")[0]
-    assert newest.reason == "OnSignal(SIGTERM)" and newest.progress.step >= 9
+    assert newest.reason == ON_SIGNAL and newest.progress.step >= 9
 
 
 @pytest.mark.slow
 def test_the_script_does_not_outlive_its_supervisor(tmp_path, paced):
     write(tmp_path, TRAINS)
-    process = start(["run", "train.py", "50"], tmp_path)
+    process = start(["run", "-d", "runs/train", "train.py", "50"], tmp_path)
     child = wait_for_steps(tmp_path, 10)
     process.kill()
     process.communicate(timeout=60)
     wait_until_gone(child)
-    assert kse.list_checkpoints(tmp_path / "runs" / "train")[0].reason == "OnSignal(SIGTERM)", "it saved before"
+    assert kse.list_checkpoints(tmp_path / "runs" / "train")[0].reason == ON_SIGNAL, "it saved before"
 
 
 @pytest.mark.slow
@@ -189,6 +192,7 @@ def test_a_script_runs_as_python_runs_it(tmp_path):
     ("import sys; sys.exit(2)", [], 2, 0, "wrong arguments"),
     ("raise ValueError('a bug')", [], 1, 1, "failed twice before a fit began"),
     ("import os; os.kill(os.getpid(), 11)", ["--max-restarts", "0"], -11, 0, ""),
+    ("import os; os.kill(os.getpid(), 9)", ["--max-restarts", "0"], -9, 0, ""),
     ("import os\nif os.path.exists('there'): raise SystemExit(0)\nopen('there', 'w').close(); os._exit(3)", [], 0, 1,
      "ended with status 3"),
 ])
@@ -303,3 +307,166 @@ def test_a_script_without_fit_cannot_be_proved(tmp_path):
     (tmp_path / "full" / "file").write_text("")
     status, _, err = finish(["prove", "--keep", "full", "train.py"], tmp_path)
     assert status == 2 and "is not empty" in err
+
+
+#: a model, and how a script of its own tells what came out
+SMALL = """
+import hashlib, multiprocessing, os, signal, sys
+import keras, numpy as np
+keras.utils.set_random_seed(1)
+x = np.random.normal(size=(64, 4)).astype("float32")
+def build(rate=0.01):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(rate), "mse")
+    return model
+def sha(model):
+    return hashlib.sha256(b"".join(np.ascontiguousarray(w).tobytes() for w in model.get_weights())).hexdigest()
+def die_once():
+    if "--kill" in sys.argv and not os.path.exists("once"):
+        open("once", "w").close()
+        os.kill(os.getpid(), 9)
+"""
+
+SEARCH = SMALL + """
+class Pruned(Exception):
+    pass
+class Prune(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 1:
+            raise Pruned
+for trial in range(4):
+    model = build(0.01 * (trial + 1))
+    try:
+        model.fit(x, x[:, :1], epochs=3, verbose=0, callbacks=[Prune()] if trial < 2 else [])
+    except Pruned:
+        pass
+    if trial == int(sys.argv[1]):
+        die_once()
+    print("trial", trial, sha(model))
+"""
+
+FOLDS = SMALL + """
+def fold(number, out):
+    model = build(0.01 * (number + 1))
+    model.fit(x, x[:, :1], epochs=1, verbose=0)
+    out.put(sha(model))
+fork = multiprocessing.get_context("fork")
+for number in range(2):
+    out = fork.Queue()
+    child = fork.Process(target=fold, args=(number, out))
+    child.start()
+    print("fold", out.get(timeout=200))
+    child.join()
+"""
+
+
+def told(text, word):
+    return [line for line in text.split("\n") if line.startswith(word)]
+
+
+@pytest.mark.slow
+def test_a_search_with_pruned_trials_is_what_python_makes_of_it(tmp_path):
+    """Without a kill, and killed behind a pruned and a finished trial."""
+    write(tmp_path, SEARCH)
+    plain = subprocess.run([os.path.join(os.path.dirname(COMMAND), "python"), "train.py", "9"], cwd=str(tmp_path),
+                           env=dict(os.environ, KERAS_BACKEND="jax"), check=True, stdout=subprocess.PIPE)
+    expected = told(plain.stdout.decode(), "trial")
+    assert len({line.split()[-1] for line in expected}) == 4
+    for trial in ("9", "1", "2"):
+        status, out, err = finish(["run", "train.py", trial, "--kill"], tmp_path)
+        assert status == 0, err
+        assert ("was killed by SIGKILL" in err) == (trial != "9")
+        assert told(out, "trial")[-4:] == expected, out
+        (tmp_path / "once").exists() and (tmp_path / "once").unlink()
+
+
+@pytest.mark.slow
+def test_fits_in_forked_children_are_left_as_they_are(tmp_path):
+    write(tmp_path, FOLDS)
+    status, out, err = finish(["run", "train.py"], tmp_path)
+    assert status == 0 and len(set(told(out, "fold"))) == 2, out + err
+    assert "child processes is left as it is" in err and "never called fit" in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong, said, expected", [
+    ("raise ValueError('a bug')", "it failed 3 times without a new checkpoint", 1),
+    ("kse.restore_session(build(), 'none.h5')", "would happen again", 3),
+])
+def test_what_would_fail_again_is_not_started_for_ever(tmp_path, wrong, said, expected):
+    write(tmp_path, SMALL + "import keras_session_ext as kse\n"
+          "build().fit(x, x[:, :1], epochs=1, verbose=0)\n" + wrong + "\n")
+    status, _, err = finish(["run", "train.py"], tmp_path)
+    assert status == expected and said in err, err
+    assert err.count("starting it again") == (2 if expected == 1 else 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_what_ends_a_terminals_work_saves(tmp_path, paced, number):
+    write(tmp_path, TRAINS)
+    process = start(["run", "-d", "runs/a", "train.py", "50"], tmp_path, preexec_fn=defaults)
+    wait_for_steps(tmp_path, 10)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == -number, err.decode()
+    newest = kse.list_checkpoints(tmp_path / "runs" / "a")[0]
+    assert newest.reason == ON_SIGNAL and newest.progress.step >= 9
+
+
+def defaults():
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def test_under_nohup_a_closed_terminal_ends_nothing(tmp_path):
+    write(tmp_path, """
+        import os, sys, time
+        first = not os.path.exists("there")
+        open("there", "w").close()
+        time.sleep(2)
+        sys.exit(5 if first else 0)
+        """)
+    process = start(["run", "train.py"], tmp_path, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    end = time.monotonic() + 60
+    while not (tmp_path / "there").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGHUP)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0 and "ended with status 5" in err.decode()
+
+
+def test_the_file_of_a_script_is_absolute_as_pythons(tmp_path):
+    write(tmp_path, "import os, sys\nos.chdir('/')\nprint(os.path.exists(__file__), sys.argv)\n")
+    assert finish(["run", "train.py", "a"], tmp_path)[1] == "True ['train.py', 'a']\n"
+
+
+@pytest.mark.slow
+def test_other_arguments_are_another_run(tmp_path):
+    write(tmp_path, SMALL + "model = build(float(sys.argv[1]))\nmodel.fit(x, x[:, :1], verbose=0)\nprint(sha(model))\n")
+    ends = {finish(["run", "train.py", rate], tmp_path)[1].split("\n")[-2] for rate in ("0.1", "0.2")}
+    assert len(ends) == 2 and len(list((tmp_path / "runs").iterdir())) == 2
+    assert finish(["run", "-d", "here", "train.py", "0.1"], tmp_path)[0] == 0
+    status, _, err = finish(["run", "-d", "here", "train.py", "0.2"], tmp_path)
+    assert status == 1 and "optimizer.learning_rate" in err and "starting it again" not in err
+
+
+@pytest.mark.slow
+def test_prove_says_what_it_cannot_prove_and_leaves_nothing_behind(tmp_path):
+    write(tmp_path, SMALL + "build().fit(x, x[:, :1], epochs=1, verbose=0)\n")
+    status, _, err = finish(["prove", "train.py"], tmp_path)
+    assert status == 1 and "trains 2 steps" in err
+    write(tmp_path, SMALL + textwrap.dedent("""
+        import subprocess
+        os.makedirs("elsewhere", exist_ok=True)
+        os.chdir("elsewhere")
+        helper = subprocess.Popen(["sleep", "300"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        open("../helpers", "a").write("{}\\n".format(helper.pid))
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "softmax")])
+        model.compile("sgd", "categorical_crossentropy", metrics=[keras.metrics.F1Score(average=None)])
+        model.fit(x, np.eye(3)[np.arange(64) % 3], epochs=4, verbose=0)
+        """))
+    status, out, err = finish(["prove", "--kills", "1", "--keep", "kept", "train.py"], tmp_path)
+    assert status == 0 and "exact: the same" in out, out + err
+    for pid in (tmp_path / "helpers").read_text().split():
+        wait_until_gone(int(pid), 10)

@@ -493,7 +493,14 @@ def test_keep_every_epochs_counts_each_stage_on_its_own():
     infos = [info(1, epoch=1, stage=0), info(2, epoch=2, stage=0), info(3, epoch=1, stage=1), info(4, epoch=2, stage=1),
              info(5, epoch=3, stage=1)]
     assert kept(KeepEvery(epochs=2), infos) == [5, 4, 3, 2, 1]
-    assert kept(KeepEvery(epochs=4), infos) == [5, 3, 1]
+    assert kept(KeepEvery(epochs=4), infos) == [5, 3, 2, 1]
+
+
+def test_the_last_checkpoint_of_a_stage_that_failed_stays():
+    infos = [info(1, stage=0), info(2, stage=0), info(3, stage=1), info(4, stage=1, finished=True), info(5, stage=2),
+             info(6, stage=2)]
+    assert kept(KeepLast(1), infos) == [6, 4, 2]
+    assert KeepLast(1).plan(infos).reasons[infos[1].id] == ["the last of stage 0"]
 
 
 def test_what_was_kept_stays_kept_as_the_run_goes_on():
