@@ -1,6 +1,7 @@
 """The public contract, in this process, on JAX: arguments, policies, stages, errors."""
 
 import errno
+import gc
 import json
 import logging
 import os
@@ -176,6 +177,7 @@ def test_a_new_callback_waits_for_the_save_that_an_ended_fit_left_in_flight(tmp_
         restore = fit(tmp_path, 1)[1].checkpoints[-1].id
     with pytest.raises(Stop):
         fit(tmp_path, 4, restore=restore, keep=kse.KeepAll(), callbacks=[StopAt(6)])
+    gc.collect()  # the old callback is gone, and its save is still in flight
     _, checkpoint, history = fit(tmp_path, 4, restore=restore, keep=kse.KeepAll())
     assert checkpoint.resume_report.progress.epoch == (1 if restore == "auto" else 2)
     assert history.epoch == [0, 1, 2, 3]

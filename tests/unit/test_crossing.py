@@ -2,6 +2,7 @@
 
 import pytest
 
+from keras_session_ext import resume
 from keras_session_ext.state.crossing import plan_slots, plan_weights
 
 
@@ -124,3 +125,12 @@ def test_scalars_and_settings_without_a_counterpart_are_named():
     assert plan_slots(one, other, {}).notes == [
         "the optimizer's iterations is not in the checkpoint, it begins anew",
         "the optimizer's decay was 0.3, and has no counterpart here"]
+
+
+def test_what_two_kerases_call_differently_is_no_change_of_the_script():
+    then = {"optimizer.learning_rate": "0.001", "optimizer.decay": "0.0", "loss": "mse", "epochs": 3,
+            "data.batches": None}
+    now = {"optimizer.learning_rate": "0.0010000000474974513", "optimizer.clipnorm": "None", "loss": "mae", "epochs": 3,
+           "data.batches": 45}
+    assert resume._compare(then, now, strictly=False) == ["loss: mse at the checkpoint, mae now"]
+    assert len(resume._compare(then, now)) == 5
