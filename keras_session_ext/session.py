@@ -140,7 +140,7 @@ class Session:
         run.feed.on_skip = self.silence
         run.validation, run.validation_iterators = None, 0
         self._epochs = int(frame.f_locals.get("epochs") or 0)
-        run.generator = generator_of(frame)
+        run.generator = generator_of(frame) if run.feed.source == "generator" else None
         run.validation_data, run.content = self.family.fit_data(frame)
         if self._pristine is not None:  # the same objects again: what they learnt after the checkpoint goes
             state.callbacks.restore(self._pristine, run)

@@ -1,6 +1,5 @@
 """The data: passes begun, batches trained on, and the state of the source itself."""
 
-import weakref
 from typing import Any, Dict, List
 
 from keras_session_ext.state import attributes, tree
@@ -12,12 +11,12 @@ _POSITION = ("source", "batch_size", "samples", "batches", "steps_per_epoch", "s
 
 _BEHIND = ("the generator was given to an earlier fit, which was finished and drew nothing from it this time; make a "
            "new one for every fit")
-_behind: Any = weakref.WeakSet()  # generators that are not where the uninterrupted run has them
+_behind: List[Any] = []  # generators not where the uninterrupted run has them; a zip takes no weak reference
 
 
 def begin(run) -> None:
     """Remembers what the user's sources look like before training."""
-    if run.generator is not None and run.generator in _behind:
+    if run.generator is not None and any(one is run.generator for one in _behind):
         run.report.because(_BEHIND)
     run.source_baseline = {}
     for name, source in _sources(run):
@@ -90,7 +89,7 @@ def pass_over(state: Dict[str, Any], run) -> None:
         return
     verified = run.feed.pass_over(state["feed"])
     if not verified:
-        _behind.add(run.generator)
+        _behind.append(run.generator)
     if verified is False:
         run.report.because("the generator did not repeat its batches; make it depend on nothing but seeds that the "
                            "script sets")

@@ -595,6 +595,37 @@ def test_a_generator_over_several_fits_is_brought_to_its_place(tmp_path):
     assert same(again, script(3)[0])
 
 
+class Rows(keras.utils.PyDataset):
+    """One object for several fits that is an iterator, too, as Keras's image iterators are."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return X[index * 32:index * 32 + 32], Y[index * 32:index * 32 + 32]
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        raise AssertionError("a PyDataset is asked by its index")
+
+
+def test_a_dataset_over_several_fits_is_no_generator(tmp_path):
+    def script(fits):
+        keras.utils.set_random_seed(3)
+        model, checkpoint, rows = make_model(), kse.SessionCheckpoint(tmp_path, verbose=0), Rows()
+        for _ in range(fits):
+            model.fit(rows, epochs=2, verbose=0, callbacks=[checkpoint])
+        return weights(model), checkpoint.resume_report
+
+    script(2)
+    again, report = script(3)
+    assert report.exact
+    shutil.rmtree(str(tmp_path))
+    assert same(again, script(3)[0])
+
+
 def test_a_model_that_was_never_trained_is_restored_from_its_own_file(tmp_path):
     model = make_model()
     path = kse.save_session(model, tmp_path / "model.h5")
