@@ -65,18 +65,18 @@ def main(folder, check):
     if incomplete or (missing and not check):
         sys.exit("No table: these showed nothing: {}".format(", ".join(missing + incomplete)))
     with open(PAGE) as handle:
-        text = handle.read()
+        above, _, table = handle.read().partition(MARK)
     if check:
         for name in found:
             shown = ["no" if found[name][column].startswith("no: ") else found[name][column] for column in COLUMNS]
-            line = next((line for line in text.splitlines() if line.startswith("| {} |".format(name))), "")
+            line = next((line for line in table.splitlines() if line.startswith("| {} |".format(name))), "")
             stands = [re.sub(r" \[\d+\]", "", one.strip()) for one in line.split("|")[2:-1]]
             if shown != stands:
                 sys.exit("docs/families.md does not say of {} what was shown.\nshown:  {}\nstands: {}".format(
                     name, shown, stands))
         return
     with open(PAGE, "w") as handle:
-        handle.write(text.split(MARK)[0] + MARK + "\n" + "\n".join(lines_of(found)) + "\n")
+        handle.write(above + MARK + "\n" + "\n".join(lines_of(found)) + "\n")
 
 
 if __name__ == "__main__":
