@@ -4,12 +4,14 @@
 
 Started by supervise.py. TIE is the number of the socket to the supervisor,
 SETTINGS are JSON: `config`, the effective configuration of the session, or
-`proof`, what proof/trace.py needs.
+`proof`, what proof/trace.py needs; and `module`, whether SCRIPT is the name of
+a module, as for `python -m`.
 """
 
 import json
 import logging
 import os
+import runpy
 import signal
 import socket
 import sys
@@ -127,17 +129,21 @@ class Launch:
             print("keras-session: " + text, file=sys.stderr)
 
 
-def run_script(script: str, arguments: List[str], tie: Tie) -> None:
-    """Runs `script` as the main module; what it raises goes on without our own frames in the traceback."""
+def run_script(script: str, arguments: List[str], is_module: bool, tie: Tie) -> None:
+    """Runs `script` as the main module; what it raises goes on without our own frame in the traceback."""
     sys.argv = [script] + arguments
-    sys.path[0] = os.path.dirname(os.path.realpath(script))
-    script = os.path.abspath(script)  # so is __file__ from Python 3.9 on: bpo-20443
-    code = compile(files.read_stream(script), script, "exec")
-    main = types.ModuleType("__main__")
-    main.__dict__.update(__file__=script, __builtins__=__builtins__, __spec__=None, __cached__=None)
-    sys.modules["__main__"] = main
+    if not is_module:
+        sys.path[0] = os.path.dirname(os.path.realpath(script))
+        script = os.path.abspath(script)  # so is __file__ from Python 3.9 on: bpo-20443
+        code = compile(files.read_stream(script), script, "exec")
+        main = types.ModuleType("__main__")
+        main.__dict__.update(__file__=script, __builtins__=__builtins__, __spec__=None, __cached__=None)
+        sys.modules["__main__"] = main
     try:
-        exec(code, main.__dict__)  # noqa: S102 (it is what the user asked to run)
+        if is_module:
+            runpy.run_module(script, run_name="__main__", alter_sys=True)
+        else:
+            exec(code, main.__dict__)  # noqa: S102 (it is what the user asked to run)
     except SystemExit:
         raise
     except BaseException as error:
@@ -156,10 +162,11 @@ def run_script(script: str, arguments: List[str], tie: Tie) -> None:
 def main() -> None:
     number, settings, script, *arguments = sys.argv[1:]
     tie = Tie(int(number))
-    launch = Launch(json.loads(settings), tie)
+    made = json.loads(settings)
+    launch = Launch(made, tie)
     events.listen(launch.heard)
     intercept(launch.around)
-    run_script(script, arguments, tie)
+    run_script(script, arguments, made["module"], tie)
 
 
 if __name__ == "__main__":

@@ -21,10 +21,11 @@ _COLUMNS = (Column("state"), Column("uninterrupted"), Column("killed"), Column("
               "a clock reading. May be given again.")
 @click.option("--keep", type=click.Path(), help="An empty or new folder for the runs, their notes and outputs; "
               "otherwise they are thrown away.")
+@scripts.module_option
 @click.argument("script", type=click.Path())
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def prove(out: Output, kills: int, seed: int, ignore: Tuple[str, ...], keep: Any, script: str,
-          arguments: Tuple[str, ...]) -> int:
+def prove(out: Output, kills: int, seed: int, ignore: Tuple[str, ...], keep: Any, is_module: bool,
+          script: str, arguments: Tuple[str, ...]) -> int:
     """Proves that a training SCRIPT resumes exactly, or names the first state that does not.
 
     The script runs once in peace, and once more killed with SIGKILL at random
@@ -38,23 +39,24 @@ def prove(out: Output, kills: int, seed: int, ignore: Tuple[str, ...], keep: Any
 
     Exit status: 0 exact, 1 not exact (or the script failed), 2 wrong usage.
     """
-    scripts.check(script)
+    scripts.check(script, is_module)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _end_in_order)
+
+    def prove_in(folder: str) -> Verdict:
+        return Proof(lambda settings: scripts.command({"proof": settings, "module": is_module}, script,
+                                                      list(arguments)),
+                     folder, out.note, kills, seed, ignore).prove()
+
     if keep is not None:
-        verdict = _prove(out, _empty(keep), kills, seed, ignore, script, list(arguments))
+        verdict = prove_in(_empty(keep))
     else:
         with tempfile.TemporaryDirectory(prefix="keras-session-prove-") as folder:
-            verdict = _prove(out, folder, kills, seed, ignore, script, list(arguments))
+            verdict = prove_in(folder)
     out.value(verdict._asdict())
     _show(out, verdict)
     return 0 if verdict.exact else 1
-
-
-def _prove(out: Output, folder: str, kills: int, seed: int, ignore: Any, script: str, arguments: List[str]) -> Verdict:
-    return Proof(lambda settings: scripts.command({"proof": settings}, script, arguments), folder, out.note, kills,
-                 seed, ignore).prove()
 
 
 def _end_in_order(number: int, frame: Any) -> None:

@@ -25,10 +25,11 @@ _SIGNALS, _CALLBACKS_DEFAULT = ("SIGTERM", "SIGINT", "SIGHUP"), ["SIGTERM"]
 @click.option("--max-restarts", type=click.IntRange(0), default=10, show_default=True,
               help="How often the script is started again when it crashes or is killed, with no new checkpoint in "
               "between.")
+@scripts.module_option
 @click.argument("script", type=click.Path())
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(out: Output, config: Any, key: Any, overrides: Tuple[str, ...], directory: Any, max_restarts: int,
-        script: str, arguments: Tuple[str, ...]) -> int:
+        is_module: bool, script: str, arguments: Tuple[str, ...]) -> int:
     """Runs a training SCRIPT until it is finished, whatever kills it.
 
     The script stays as it is: SessionCheckpoint and SessionLogger are added to
@@ -47,23 +48,24 @@ def run(out: Output, config: Any, key: Any, overrides: Tuple[str, ...], director
     command. With --json the script's output goes to stderr, and the outcome to
     stdout.
     """
-    scripts.check(script)
-    settings = {"config": _effective(config, key, overrides, directory, script, arguments)}
+    scripts.check(script, is_module)
+    name = scripts.run_name(script, arguments, is_module)
+    effective = _effective(config, key, overrides, directory, name)
+    settings = {"config": effective, "module": is_module}
     outcome = supervise.supervise(scripts.command(settings, script, list(arguments)), max_restarts,
                                   lambda text: out.note("keras-session: " + text),
                                   output=sys.stderr.fileno() if out.json else None)
     if outcome.status == 0 and "fit" not in outcome.told:
         out.note("keras-session: {} never called fit, so nothing was saved. Training loops of one's own use "
                  "save_session and restore_session.".format(script))
-    out.value({"script": script, "directory": settings["config"].get("directory"), "status": outcome.status,
+    out.value({"script": script, "directory": effective.get("directory"), "status": outcome.status,
                "restarts": outcome.restarts, "fits": outcome.told.get("fit", {}).get("number", 0)})
     sys.stdout.flush()
     supervise.die_like(outcome.status)
     return outcome.status
 
 
-def _effective(config: Any, key: Any, overrides: Tuple[str, ...], directory: Any, script: str,
-               arguments: Tuple[str, ...]) -> Dict[str, Any]:
+def _effective(config: Any, key: Any, overrides: Tuple[str, ...], directory: Any, name: str) -> Dict[str, Any]:
     """The configuration, checked before anything starts; everything absolute, as the script may change directory."""
     from keras_session_ext.config.effective import effective_config
 
@@ -71,7 +73,7 @@ def _effective(config: Any, key: Any, overrides: Tuple[str, ...], directory: Any
     if directory is not None:
         given.append("directory={}".format(_quoted(directory)))
     if config is None:
-        place = directory if directory is not None else os.path.join("runs", scripts.run_name(script, arguments))
+        place = directory if directory is not None else os.path.join("runs", name)
         config = {"directory": place, "tensorboard": {"log_dir": os.path.join(place, "tensorboard")}}
     made = effective_config(config, key, given)
     if not made:

@@ -286,6 +286,58 @@ def test_what_is_no_script(tmp_path, command, make, said):
     assert not (tmp_path / "runs").exists() and not (tmp_path / "started").exists()
 
 
+@pytest.mark.parametrize("command", ["run", "prove"])
+@pytest.mark.parametrize("words, said", [
+    (["-m", "here.train"], "There is no module here.train."),
+    (["-m", "here"], "here is a package without a __main__. Name the module in it that trains."),
+    (["-m", "her.train"], "There is no module her."),
+    (["-m", "here..train"], "There is no module here..train."),
+    (["-m", "here/broken.py"], "There is no module here/broken. Leave out -m to run a file."),
+    (["-m", ""], "There is no module ."),
+    (["-m", "__main__"], "There is no module __main__."),
+    (["-m", "here.broken"], "broken.py:1:"),
+    (["-m"], "Missing argument 'SCRIPT'"),
+    (["here.fine"], "There is no script here.fine. Put -m before it to run the module in "),
+])
+def test_what_is_no_module(tmp_path, command, words, said):
+    (tmp_path / "here").mkdir()
+    write(tmp_path, "open('started', 'w').close()\n", "here/__init__.py")  # no package is imported to find one
+    write(tmp_path, "", "here/fine.py")
+    write(tmp_path, "def (:\n", "here/broken.py")
+    status, _, err = finish([command, *words], tmp_path)
+    assert status == 2 and said in err, err
+    assert not (tmp_path / "runs").exists() and not (tmp_path / "started").exists()
+
+
+@pytest.mark.slow
+def test_a_module_is_run_as_python_runs_it(tmp_path):
+    """Of a package, with relative imports; `__main__` is what it is for `python -m`."""
+    (tmp_path / "mine" / "task").mkdir(parents=True)
+    write(tmp_path, "", "mine/__init__.py"), write(tmp_path, "", "mine/task/__init__.py")
+    write(tmp_path, "epochs = 3\n", "mine/settings.py")
+    write(tmp_path, """
+        import os, pickle, sys
+        import keras, numpy as np
+        from ..settings import epochs
+        class Mine:
+            pass
+        keras.utils.set_random_seed(1)
+        x = np.random.normal(size=(64, 4)).astype("float32")
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.2), keras.layers.Dense(1)])
+        model.compile("adam", "mse")
+        history = model.fit(x, x[:, :1], epochs=epochs, verbose=0)
+        print([__name__, __package__, __spec__.name, sys.path[0], sys.argv, Mine.__module__, len(pickle.dumps(Mine())),
+               os.path.realpath(sys.modules["__main__"].__file__), history.history["loss"]])
+        """, "mine/task/__main__.py")
+    words = ["mine.task", "--lr", "-m"]
+    plain = subprocess.run([os.sys.executable, "-m", *words], cwd=str(tmp_path), stdout=subprocess.PIPE, check=True,
+                           env=dict(os.environ, KERAS_BACKEND="jax"))
+    status, out, err = finish(["run", "-m", *words], tmp_path)
+    assert status == 0 and out.split("\n")[-2] == plain.stdout.decode().split("\n")[-2], err
+    [name] = os.listdir(str(tmp_path / "runs"))
+    assert name.startswith("mine.task-lr-m-") and kse.list_checkpoints(tmp_path / "runs" / name)[0].finished
+
+
 def test_a_wrong_config_starts_nothing(tmp_path):
     write(tmp_path, "open('started', 'w').close()\n")
     (tmp_path / "c.yaml").write_text("session:\n  directory: runs/a\n  save: {every_stepz: 5}\n  keep: {last: no}\n")
