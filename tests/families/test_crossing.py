@@ -1,5 +1,6 @@
 """Golden checkpoints of every member, restored on this one: weights, slots and the next step of training."""
 
+import functools
 import os
 
 import make_golden
@@ -19,14 +20,22 @@ def golden(member, optimizer):
         return name + ".h5", expected["predictions"], expected["next_step"]
 
 
+@pytest.fixture(scope="module")
+def build(keras):
+    """Builds one model per purpose: most of the time goes into tracing, and nothing of the last file may shine through."""
+    if keras.backend.backend() == "tensorflow":
+        keras.backend.clear_session()
+    make_golden.one_thread(keras)
+    return functools.lru_cache(None)(lambda optimizer, purpose: make_golden.build(keras, optimizer))
+
+
 @pytest.mark.parametrize("optimizer", make_golden.OPTIMIZERS)
 @pytest.mark.parametrize("origin", MEMBERS)
-def test_golden(origin, optimizer, keras, cell):
+def test_golden(origin, optimizer, build, cell):
     """Predictions within 1e-6, and those after the next step of training, too."""
     path, predictions, next_step = golden(origin, optimizer)
     x, y, unseen = make_golden.data()
-    make_golden.one_thread(keras)
-    model = make_golden.build(keras, optimizer)
+    model = build(optimizer, "step")
     report = kse.restore_session(model, path)
     assert np.abs(model.predict(unseen) - predictions).max() < 1e-6
     make_golden.train(model, x[48:], y[48:], 1)
@@ -37,8 +46,6 @@ def test_golden(origin, optimizer, keras, cell):
     if (here.family, here.engine) != (there.family, there.engine):
         assert not report.exact and report.kinds["random"].startswith("not restored")
     cell("restores golden files", "yes")
-    if keras.backend.backend() == "tensorflow":
-        keras.backend.clear_session()
 
 
 def test_a_gru_of_the_other_kind_is_refused(keras):
@@ -69,12 +76,11 @@ def test_another_optimizer_begins_anew(keras):
 
 
 @pytest.mark.parametrize("origin", MEMBERS)
-def test_a_training_goes_on_from_another_keras(origin, keras, tmp_path):
+def test_a_training_goes_on_from_another_keras(origin, keras, build, tmp_path):
     """SessionCheckpoint begins the next epoch with another Keras's weights, history and what callbacks counted."""
     name = os.path.join(GOLDEN, origin + "-fit")
     x, y, unseen = make_golden.data()
-    make_golden.one_thread(keras)
-    model = make_golden.build(keras, "adam")
+    model = build("adam", "fit")
     callbacks = make_golden.peers(keras)
     seen = []
 
@@ -95,8 +101,6 @@ def test_a_training_goes_on_from_another_keras(origin, keras, tmp_path):
     assert report.exact == (origin == current()) or (report.exact is False and "does not repeat" in report.reasons[-1])
     if origin == current():
         assert report.kinds["optimizer"] == "restored"
-    if keras.backend.backend() == "tensorflow":
-        keras.backend.clear_session()
 
 
 def test_a_file_saved_outside_fit_is_no_run(keras, tmp_path):

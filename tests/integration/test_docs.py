@@ -78,15 +78,18 @@ def test_python_blocks(page, trained, tmp_path):
 
 
 def shell_lines():
+    """Every line once, with the first page it stands on."""
+    found = {}
     for page in PAGES:
         for text in blocks(page, "sh"):
             for line in text.strip().split("\n"):
                 if line.strip() and not line.startswith("#"):
-                    yield page, line
+                    found.setdefault(line, page)
+    return sorted((page, line) for line, page in found.items())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page, line", sorted(set(shell_lines())))
+@pytest.mark.parametrize("page, line", shell_lines())
 def test_shell_lines(page, line, trained, tmp_path):
     if line.startswith(ELSEWHERE):
         for name in re.findall(r"python (\S+\.py)", line):
