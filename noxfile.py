@@ -49,7 +49,7 @@ def test_member(session):
         session.env["UV_FIND_LINKS"] = os.environ["PIP_FIND_LINKS"]
     session.install(*member.requirements, *TESTS)
     selected = session.posargs or ["tests/families"]
-    session.run("python", "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", *selected,
+    session.run("python", "-m", "pytest", "-q", "-n", "3", "--dist", "worksteal", "-p", "no:cacheprovider", *selected,
                 env={"KSE_FAMILY": name, "KSE_ROWS": ROWS})  # imports the package from here
 
 

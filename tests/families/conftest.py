@@ -31,11 +31,12 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Takes out what other members have to show; nothing is skipped."""
+    """Takes out what other members have to show, nothing is skipped; what takes long begins first."""
     here = members.current()
     others = [item for item in items for mark in item.iter_markers("members") if here not in mark.args]
     config.hook.pytest_deselected(items=others)
-    items[:] = [item for item in items if item not in others]
+    items[:] = sorted((item for item in items if item not in others),
+                      key=lambda item: item.fspath.purebasename != "test_scripts")
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ def golden(member, optimizer):
 
 @pytest.fixture(scope="module")
 def build(keras):
-    """Builds one model per purpose: most of the time goes into tracing, and nothing of the last file may shine through."""
+    """Builds one model per purpose: tracing takes most of the time, and nothing of the last file may shine through."""
     if keras.backend.backend() == "tensorflow":
         keras.backend.clear_session()
     make_golden.one_thread(keras)

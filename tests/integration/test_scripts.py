@@ -5,7 +5,7 @@ import os
 import pytest
 from commands import SCRIPTS, prove
 
-ENGINES = ("tensorflow", "jax", "torch")
+ENGINES = ("jax", "torch", "tensorflow")
 UNCHANGED = ("functional_classifier.py", "custom_train_step.py", "vae.py", "timeseries_rnn.py")
 #: what CI runs: every script, the engines in turn
 SELECTION = [(script, ENGINES[number % 3]) for number, script in enumerate(UNCHANGED)]
