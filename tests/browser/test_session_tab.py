@@ -138,6 +138,40 @@ def test_it_reloads_while_training_goes_on(open_tab, tmp_path):
         raise AssertionError("the second checkpoint never came")
 
 
+def test_several_runs_are_compared(open_tab, run, tmp_path):
+    """Ticked runs stand below each other on one axis of time, or aligned at their start; their events in one table."""
+    (tmp_path / "first").symlink_to(run / "digits")
+    rows = [("process_started", {"pid": 1}), ("fit_started", {}), *map(saved, range(1, 6))]
+    tell(Journal(str(tmp_path / "journal.jsonl")), rows, str(tmp_path / "later"))
+    with tensorboard(str(tmp_path)) as address:
+        tab = open_tab(address, 1)
+        choices = tab.all("run-choice")
+        expect(choices).to_have_count(2)
+        for number in range(2):
+            choices.nth(number).check()
+        expect(tab.all("run")).to_have_count(2)
+        one, other = tab.all("run").nth(0), tab.all("run").nth(1)
+        lanes = "[data-role=process]"
+        expect(one.locator(lanes)).to_have_count(3)
+        expect(other.locator(lanes)).to_have_count(1)
+        count = len(read_journal(str(run / "digits")).events) + len(rows)
+        expect(tab.all("event-count")).to_contain_text("{:,}".format(count))
+
+        def begin(block):
+            return block.locator("[data-role=span], [data-role=mark]").evaluate_all(
+                "nodes => Math.min(...nodes.map(node => node.getBoundingClientRect().left))")
+
+        assert begin(other) - begin(one) > 100, "it was written later"
+        tab.all("align").check()
+        tab.page.wait_for_timeout(300)
+        assert abs(begin(other) - begin(one)) < 20
+        tab.shot("session-tab-compare")
+        choices.nth(0).uncheck()
+        expect(tab.all("run")).to_have_count(1)
+        expect(tab.all("event-count")).to_contain_text("7")
+        assert [one for one in tab.problems if "404" not in one and "font" not in one.lower()] == []
+
+
 def test_hostile_texts_are_shown_and_never_run(open_tab, tmp_path):
     folder = tmp_path / "a<img src=x onerror=window.pwned=1>"
     journal, log_dir = Journal(str(tmp_path / "journal.jsonl")), str(folder)
