@@ -100,9 +100,9 @@ def restore_session(model, path) -> ResumeReport:
 
 
 def _restore(candidate: Candidate, run: state.Run, model: Any, path: Any) -> ResumeReport:
-    run.family.build_optimizers(model)
     states = decode(candidate)
     run.meet(candidate.fields["versions"])
+    run.family.build_optimizers(model, state.optimizer.tables(states["optimizer"], run))
     problems = [problem for kind in _KINDS if kind.NAME != "optimizer" or run.family.optimizers(model)
                 for problem in kind.check(states[kind.NAME], run)]
     if problems:

@@ -67,7 +67,7 @@ class Resume:
         run, states, candidate = self._run, self._states, self._candidate
         run.progress, run.epoch_over = candidate.info.progress, bool(states["data"]["epoch_over"])
         run.meet(candidate.fields["versions"])
-        run.family.build(run.model, run.feed)
+        run.family.build(run.model, run.feed, state.optimizer.tables(states["optimizer"], run))
         if run.foreign:
             self._begin_epoch_anew()
         self.report.changes = _compare(candidate.fields["script"], script, strictly=not run.foreign)

@@ -134,7 +134,8 @@ def optimizer_table(optimizer: Any, model: Any, places: Dict[int, int], slots: D
         plain: what Keras itself saves for the optimizer, in order.
 
     Returns:
-        Class, settings, {slot: [[number of the weight, number of the slot], ...]}, and {scalar: number}.
+        Class, settings, {slot: [[number of the weight, number of the slot], ...]}, {scalar: number}, and, where the
+        optimizer itself knows, the numbers of the weights that it trains.
     """
     optimizer = getattr(optimizer, "inner_optimizer", getattr(optimizer, "_optimizer", optimizer))
     kind = _class(optimizer)
@@ -144,8 +145,12 @@ def optimizer_table(optimizer: Any, model: Any, places: Dict[int, int], slots: D
         if id(weight) in places and id(slot) in slots:
             table.setdefault(name, []).append([places[id(weight)], slots[id(slot)]])
     scalars = {name: slots[id(variable)] for name, variable in _scalars(optimizer) if id(variable) in slots}
-    return {"class": kind, "settings": _settings(optimizer), "slots": table, "scalars": scalars,
+    made: Dict[str, Any] = {"class": kind, "settings": _settings(optimizer), "slots": table, "scalars": scalars,
             "form": _form(optimizer, kind)}
+    trained = getattr(optimizer, "_trainable_variables", None)
+    if trained:
+        made["trains"] = [places[id(weight)] for weight in trained if id(weight) in places]
+    return made
 
 
 def _form(optimizer: Any, kind: str) -> str:

@@ -4,7 +4,7 @@ Private attributes of Keras used here and in handler.py stand in the table of `p
 """
 
 import weakref
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -144,7 +144,7 @@ class Eager(EagerAccess, Keras2):
         for leaf, array in zip(leaves, arrays):
             leaf.variable.assign(array)
 
-    def build(self, model: Any, feed: HandlerFeed) -> None:
+    def build(self, model: Any, feed: HandlerFeed, tables: Sequence[Dict[str, Any]]) -> None:
         """Makes the variables that Keras would make in the first batch: model, metrics, optimizer.
 
         Tracing the step makes them without running it; an eager step has to run.
@@ -170,7 +170,7 @@ class Eager(EagerAccess, Keras2):
         batch = tf.nest.map_structure(zeros, dataset.element_spec)
         return tf.data.Dataset.from_tensors(batch).repeat()
 
-    def build_optimizers(self, model: Any) -> None:
+    def build_optimizers(self, model: Any, tables: Sequence[Dict[str, Any]] = ()) -> None:
         """Makes the slots of the compiled optimizer."""
         optimizer = getattr(model, "optimizer", None)
         if optimizer is None or not model.built:

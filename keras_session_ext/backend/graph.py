@@ -6,7 +6,7 @@ Private attributes of Keras used here, in loops.py and kernel_ops.py stand in th
 
 import contextlib
 import weakref
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 import numpy as np
 
@@ -209,10 +209,10 @@ class Graph(GraphAccess, Keras2):
     def stand_in(self, model: Any, active: bool, logs: Dict[str, float]) -> None:
         """Nothing to swap: the feed passes over batches by itself."""
 
-    def build(self, model: Any, feed: Any) -> None:
+    def build(self, model: Any, feed: Any, tables: Sequence[Dict[str, Any]]) -> None:
         """Nothing to build: the train function, and all it needs, is made before any callback is called."""
 
-    def build_optimizers(self, model: Any) -> None:
+    def build_optimizers(self, model: Any, tables: Sequence[Dict[str, Any]] = ()) -> None:
         """Makes the slots of the compiled optimizer."""
         if getattr(model, "optimizer", None) is not None and hasattr(model, "_make_train_function"):
             model._make_train_function()

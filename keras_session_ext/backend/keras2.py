@@ -5,7 +5,7 @@ It is one code under three names: standalone Keras (to 2.3.1), tf.keras and tf_k
 
 import re
 import sys
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -213,7 +213,7 @@ class Keras2:
                              variable.dtype.base_dtype.name, variable))
         return made
 
-    def build_optimizers(self, model: Any) -> None:
+    def build_optimizers(self, model: Any, tables: Sequence[Dict[str, Any]] = ()) -> None:
         """Makes the slots of the compiled optimizer."""
         raise NotImplementedError
 

@@ -5,7 +5,7 @@ were seen in, stand in the table of `keras_session_ext.backend`.
 """
 
 import sys
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -218,14 +218,14 @@ class Keras3(Keras3Access):
         if self.engine.name == "jax" and sync is not None:
             sync()
 
-    def build(self, model: Any, feed: Feed) -> None:
+    def build(self, model: Any, feed: Feed, tables: Sequence[Dict[str, Any]]) -> None:
         """Makes the variables that Keras would make in the first batch: model, metrics, optimizers.
 
         Values do not matter here; a restore overwrites all of them.
         """
-        if self.engine.name != "tensorflow":
-            self.build_optimizers(model)
-            return  # fit built model and metrics before the callbacks were called
+        if self.engine.name != "tensorflow":  # fit built model and metrics before the callbacks were called
+            self.build_optimizers(model, tables)
+            return
         batch = self._empty_batch(feed)
         if len(self.optimizers(model)) > 1:  # only its own train step knows which weights each one updates
             self._throw_away_step(model, batch)
@@ -236,11 +236,15 @@ class Keras3(Keras3Access):
             self._throw_away_step(model, batch)
         self.build_optimizers(model)
 
-    def build_optimizers(self, model: Any) -> None:
-        """Makes the slots of the compiled optimizer."""
+    def build_optimizers(self, model: Any, tables: Sequence[Dict[str, Any]] = ()) -> None:
+        """Makes the slots of the compiled optimizer, and of those of which tables say which weights they train."""
         optimizer = getattr(model, "optimizer", None)
         if optimizer is not None and not optimizer.built and model.built:
             optimizer.build(model.trainable_variables)
+        variables = [leaf.variable for leaf in self.model_variables(model)] if tables else []
+        for table, optimizer in zip(tables, self.optimizers(model)):
+            if not optimizer.built and table.get("trains"):
+                optimizer.build([variables[number] for number in table["trains"] if number < len(variables)])
 
     def _empty_batch(self, feed: Feed) -> Any:
         import tensorflow as tf

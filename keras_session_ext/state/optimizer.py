@@ -13,6 +13,11 @@ def capture(run) -> Dict[str, Any]:
     return dict(store(leaves, run.family.read(leaves)), optimizers=run.tables["optimizers"])
 
 
+def tables(state: Dict[str, Any], run) -> List[Dict[str, Any]]:
+    """What the checkpoint says of its optimizers, such as which weights they train; nothing of another Keras's."""
+    return [] if run.foreign else state.get("optimizers", [])
+
+
 def check(state: Dict[str, Any], run) -> List[str]:
     if run.foreign:
         return []  # what has no counterpart is told, and begins anew
