@@ -32,16 +32,18 @@ def settle(state: Dict[str, Any], run) -> None:
     """Puts the snapshot's random state back after skipped batches were drawn again.
 
     A source that runs ahead has drawn for batches that training has not seen:
-    its own draws stay, as nothing else has used that state.
+    its own draws stay, as nothing else has used that state. Its thread may be
+    drawing right now, so that state is not even written to.
     """
     now = host_random.host_states()
-    kept = {}
+    host = dict(state["host"])
     for name, then in state["host"].items():
-        if name in now and not host_random.same(then, now[name]) and run.feed.drew_ahead(name):
-            if name in run.feed.tap.shared:
-                run.report.because(
-                    "the {} runs ahead and draws from {}'s global random state, and so does something else; give "
-                    "the {} a generator of its own".format(run.feed.source, name, run.feed.source))
-            else:
-                kept[name] = now[name]
-    _put_back(dict(state, host=dict(state["host"], **kept)), run)
+        if name not in now or not run.feed.drew_ahead(name):
+            continue
+        if name not in run.feed.tap.shared:
+            del host[name]
+        elif not host_random.same(then, now[name]):
+            run.report.because(
+                "the {} runs ahead and draws from {}'s global random state, and so does something else; give "
+                "the {} a generator of its own".format(run.feed.source, name, run.feed.source))
+    _put_back(dict(state, host=host), run)
