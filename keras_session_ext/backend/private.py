@@ -22,6 +22,7 @@ TF = "TF 1.15 to 2.21"
 #: name -> (what it belongs to, versions seen, guarding test)
 PRIVATE = {
     # Keras 3: keras3.py, feed.py
+    "_available": ("LazyModule", K3, PLAIN3),
     "_backend_state_sync": ("Trainer", K3, KILL3),
     "_compile_config": ("Trainer", K3, KILL3),
     "_dataloader": ("TorchDataLoaderAdapter", K3, KILL3),

@@ -73,3 +73,19 @@ def test_load_model_and_load_weights(engine, kind, tmp_path):
     assert loaded.returncode == 0 and b"same to the bit" in loaded.stdout, loaded.stdout.decode()
     assert kse.verify_checkpoint(newest.path).id == newest.id, "reading changed the file"
     assert np.load(tmp_path / "predicted.npz").files and json.dumps(newest.metrics)
+
+
+LIGHT = """
+import sys, keras, numpy as np, keras_session_ext as kse
+x = np.zeros((64, 4), "float32")
+model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+model.compile("adam", "mse")
+model.fit(x, x[:, :1], verbose=0, callbacks=[kse.SessionCheckpoint("run", verbose=0), kse.SessionLogger("run/tb")])
+model.evaluate(x, x[:, :1], verbose=0)
+assert "tensorflow" not in sys.modules, "it takes seconds, and nobody asked for it"
+assert keras.src.utils.module_utils.tensorflow._available is None, "Keras finds it as ever"
+"""
+
+
+def test_no_engine_is_imported_that_the_script_does_not_use(tmp_path):
+    subprocess.run([sys.executable, "-c", LIGHT], cwd=str(tmp_path), env=environment("jax"), check=True)
