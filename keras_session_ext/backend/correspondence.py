@@ -145,12 +145,9 @@ def optimizer_table(optimizer: Any, model: Any, places: Dict[int, int], slots: D
         if id(weight) in places and id(slot) in slots:
             table.setdefault(name, []).append([places[id(weight)], slots[id(slot)]])
     scalars = {name: slots[id(variable)] for name, variable in _scalars(optimizer) if id(variable) in slots}
-    made: Dict[str, Any] = {"class": kind, "settings": _settings(optimizer), "slots": table, "scalars": scalars,
-            "form": _form(optimizer, kind)}
-    trained = getattr(optimizer, "_trainable_variables", None)
-    if trained:
-        made["trains"] = [places[id(weight)] for weight in trained if id(weight) in places]
-    return made
+    trained = getattr(optimizer, "_trainable_variables", None) or []
+    return {"class": kind, "settings": _settings(optimizer), "slots": table, "scalars": scalars,
+            "form": _form(optimizer, kind), "trains": [places[id(one)] for one in trained if id(one) in places]}
 
 
 def _form(optimizer: Any, kind: str) -> str:
