@@ -1,5 +1,7 @@
 """The families in environments of their own: `nox` runs every member, `nox -t ci` the selection of CI.
 
+CI runs all tests of one member per family, and of the others what every Keras does in its own way.
+
 Interpreters come from the path or from pyenv; one that is missing is an error.
 `nox -s table` writes docs/families.md from what the members showed.
 """
@@ -28,7 +30,8 @@ TENSORBOARDS = {
     "2.0": ("3.7", ["tensorboard==2.0.2", "protobuf<3.21", "numpy"]),
     "2.10": ("3.10", ["tensorboard==2.10.1", "six", "numpy<1.24"]),
 }
-CI = ("tf115", "keras231", "tf24", "tf210", "tf215", "tf_keras", "jax", "torch")
+CI = ("tf115", "tf215", "jax")
+CI_SHORT = ("keras231", "tf24", "tf210", "tf_keras", "torch")
 ROOTS = [os.environ.get("PYENV_ROOT", ""), os.path.expanduser("~/.pyenv"), "/opt/pyenv"]
 
 
@@ -49,6 +52,8 @@ def test_member(session):
         session.env["UV_FIND_LINKS"] = os.environ["PIP_FIND_LINKS"]
     session.install(*member.requirements, *TESTS)
     selected = session.posargs or ["tests/families"]
+    if session.name.startswith("short-"):
+        selected = ["-m", "not variant", *selected]
     session.run("python", "-m", "pytest", "-q", "-n", "3", "--dist", "worksteal", "-p", "no:cacheprovider", *selected,
                 env={"KSE_FAMILY": name, "KSE_ROWS": ROWS})  # imports the package from here
 
@@ -56,6 +61,8 @@ def test_member(session):
 for name, member in MEMBERS.items():
     tags = ["families"] + (["ci"] if name in CI else [])
     nox.session(test_member, python=interpreter(member.python), name="family-" + name, tags=tags)
+    if name in CI_SHORT:
+        nox.session(test_member, python=interpreter(member.python), name="short-" + name, tags=["ci"])
 
 
 def test_tensorboard(session):

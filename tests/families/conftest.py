@@ -27,6 +27,7 @@ def pytest_report_header(config):
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "variant: another source or model; CI runs these on one member per family")
     config.addinivalue_line("markers", "members(*names): what only these members have to show")
 
 

@@ -79,6 +79,7 @@ def test_arrays_with_dropout(tmp_path, cell):
     show(cell, "epoch exact")
 
 
+@pytest.mark.variant
 @pytest.mark.parametrize("source", SOURCES)
 def test_sources(source, tmp_path, cell):
     reference, resumed = killed_like(NAME, {"source": source}, str(tmp_path), ["batch:14"], seeded=True)
@@ -86,6 +87,7 @@ def test_sources(source, tmp_path, cell):
     show(cell, "source: " + source, SOURCES[source])
 
 
+@pytest.mark.variant
 @pytest.mark.parametrize("model", MODELS)
 def test_models(model, tmp_path, cell):
     task = {"model": model, "source": "whole batches" if model == "stateful" else "arrays"}
@@ -96,6 +98,7 @@ def test_models(model, tmp_path, cell):
     show(cell, "model: " + model, why)
 
 
+@pytest.mark.variant
 def test_several_outputs(tmp_path, cell):
     """Each has a loss of its own in the history."""
     task = {"model": "two outputs", "source": "two targets"}
