@@ -215,11 +215,51 @@ def gan():
     return model, dict(x=x, batch_size=BATCH)
 
 
+def deep():
+    """150 layers: what walks over a model must not do so once for every part of it."""
+    import keras
+
+    x, y = _inputs()
+    model = keras.Sequential([keras.Input((64,))] + [keras.layers.Dense(6, activation="tanh") for _ in range(150)] + [
+        keras.layers.Dense(10, activation="softmax")])
+    model.compile(keras.optimizers.SGD(0.05), "sparse_categorical_crossentropy", jit_compile=False)
+    return model, dict(x=x, y=y, batch_size=BATCH)
+
+
+def _value(array):
+    import keras
+
+    return lambda shape, dtype=None: keras.ops.convert_to_tensor(array)
+
+
+def wide():
+    """2,000 tensors: 1,000 weights, each with its momentum."""
+    import keras
+
+    values = np.random.default_rng(3).normal(size=(1000, 10)).astype("float32")
+
+    class Rows(keras.layers.Layer):
+        def build(self, shape):
+            # each with a name of its own: torch's trainer zeroes only the gradients that it finds by their names
+            self.rows = [self.add_weight(shape=(10,), name="row_{}".format(number), initializer=_value(values[number]))
+                         for number in range(1000)]
+
+        def call(self, x):
+            rows = keras.ops.stack([row.value for row in self.rows])
+            rows = keras.ops.mean(keras.ops.reshape(rows, (125, 8, 10)), axis=0)
+            return keras.ops.softmax(keras.ops.matmul(x[:, 20:28], rows))
+
+    x, y = _inputs()
+    model = keras.Sequential([keras.Input((64,)), Rows()])
+    model.compile(keras.optimizers.SGD(0.05, momentum=0.9), "sparse_categorical_crossentropy", jit_compile=False)
+    return model, dict(x=x, y=y, batch_size=BATCH)
+
+
 MODELS = {
     "sequential": sequential, "functional": functional, "subclassed": subclassed, "own seed": own_seed,
     "stateful RNN": stateful_rnn, "mixed precision": mixed_precision, "bfloat16": bfloat16, "EMA": ema,
     "gradient accumulation": accumulation, "schedule": schedule, "jit_compile": jit, "run_eagerly": eagerly,
-    "GAN": gan,
+    "GAN": gan, "deep": deep, "wide": wide,
 }
 
 #: JAX's own fit knows of one optimizer

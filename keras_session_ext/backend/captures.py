@@ -1,6 +1,6 @@
 """Variables that a traced function writes to, found in its graph: state that no model may have listed."""
 
-from typing import Any, Dict, Iterator, List, Set, Tuple
+from typing import Any, Dict, FrozenSet, Iterator, List, Set, Tuple
 
 #: the reason that a report gives
 UNLISTED = ("the training step writes to variables that the model does not list ({}), which are not captured; make "
@@ -8,15 +8,16 @@ UNLISTED = ("the training step writes to variables that the model does not list 
 #: ops that only read a variable; anything else that takes its handle may write
 _READS = frozenset(["ReadVariableOp", "VariableShape", "ResourceGather", "ResourceGatherNd", "VarIsInitializedOp",
                     "Identity", "NoOp"])
+#: ops whose first input chooses the function; the others are its arguments
+_BRANCHES = frozenset(["If", "StatelessIf", "Case", "StatelessCase"])
 
 
 def written_variables(graph: Any) -> List[Any]:
     """The variables outside a function's graph that some op in it, or in a function it calls, may write to."""
     variables = {id(variable.handle): variable for variable in graph.variables}
     definition = graph.as_graph_def()
-    functions = {one.signature.name: one for one in definition.library.function}
+    written = _Writes({one.signature.name: one for one in definition.library.function}).inputs(definition.node)
     names = {inner.op.name: variables[id(outer)] for outer, inner in _captures(graph) if id(outer) in variables}
-    written = _written(definition.node, set(names), functions)
     return [variable for name, variable in names.items() if name in written]
 
 
@@ -26,27 +27,44 @@ def _captures(graph: Any) -> Iterator[Tuple[Any, Any]]:
     return iter(captures.items() if hasattr(captures, "items") else captures)  # a dict in TensorFlow 2.1 and earlier
 
 
-def _written(nodes: Any, names: Set[str], functions: Dict[str, Any]) -> Set[str]:
-    found: Set[str] = set()
-    for node in nodes:
-        if node.op in _READS:
-            continue
-        inputs = [one.split(":")[0] for one in node.input if not one.startswith("^")]
-        for position, name in enumerate(inputs):
-            if name in names and _writes(node, position, functions):
-                found.add(name)
-    return found
+class _Writes:
+    """Which inputs may be written to: every node of every function is looked at once.
 
+    Args:
+        functions: the library of a graph, by name.
+    """
 
-def _writes(node: Any, position: int, functions: Dict[str, Any]) -> bool:
-    """Whether an op may write to the variable it takes at `position`."""
-    called = [value.func.name for value in node.attr.values() if value.func.name in functions]
-    called += [one.name for value in node.attr.values() for one in value.list.func if one.name in functions]
-    if not called:
-        return True
-    for name in called:
-        arguments = functions[name].signature.input_arg
-        at = position - (1 if node.op in ("If", "StatelessIf", "Case", "StatelessCase") else 0)
-        if 0 <= at < len(arguments) and _written(functions[name].node_def, {arguments[at].name}, functions):
-            return True
-    return False
+    def __init__(self, functions: Dict[str, Any]):
+        self._functions = functions
+        self._arguments: Dict[str, FrozenSet[int]] = {}
+
+    def inputs(self, nodes: Any) -> Set[str]:
+        """The names of all that these nodes take and may write to."""
+        found: Set[str] = set()
+        for node in nodes:
+            if node.op in _READS:
+                continue
+            taken = [one.split(":")[0] for one in node.input if not one.startswith("^")]
+            called = self._called(node)
+            if not called:
+                found.update(taken)
+                continue
+            offset = 1 if node.op in _BRANCHES else 0
+            positions = frozenset().union(*map(self._arguments_of, called))
+            found.update(taken[at + offset] for at in positions if at + offset < len(taken))
+        return found
+
+    def _called(self, node: Any) -> List[str]:
+        """The functions that a node calls."""
+        named = [one.name for value in node.attr.values() for one in (value.func, *value.list.func)]
+        return [name for name in named if name in self._functions]
+
+    def _arguments_of(self, name: str) -> FrozenSet[int]:
+        """The positions of the arguments that a function may write to."""
+        if name not in self._arguments:
+            self._arguments[name] = frozenset()  # while it is looked at: a function may call itself
+            function = self._functions[name]
+            written = self.inputs(function.node_def)
+            self._arguments[name] = frozenset(
+                at for at, argument in enumerate(function.signature.input_arg) if argument.name in written)
+        return self._arguments[name]

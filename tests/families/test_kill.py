@@ -23,7 +23,7 @@ SOURCES = {
     "tf.data of unknown length": "draw for batches of unknown size" if GRAPH else "",
     "generator": "cannot be checked" if GRAPH or NAME == "tf21" else "",
 }
-MODELS = ["convolution", "recurrent", "functional"]
+MODELS = ["convolution", "recurrent", "functional", "deep"]
 if NAME != "torch":  # where plain Keras cannot train a stateful layer: its states are changed in place before backward
     MODELS += ["stateful"]
 if MEMBER.family == "eager":

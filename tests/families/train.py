@@ -185,6 +185,16 @@ def two_outputs(keras):
     return model
 
 
+def deep(keras):
+    """150 layers."""
+    layers = keras.layers
+    model = keras.models.Sequential(
+        [layers.Dense(6, activation="tanh", input_shape=(64,))]
+        + [layers.Dense(6, activation="tanh") for _ in range(149)] + [layers.Dense(10, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
 def compiled(keras):
     return plain(keras, jit_compile=True)
 
@@ -259,8 +269,8 @@ def stateful_generators(keras):
 
 MODELS = {
     "plain": plain, "convolution": convolution, "recurrent": recurrent, "functional": functional,
-    "stateful": stateful, "two outputs": two_outputs, "jit_compile": compiled, "untracked variable": untracked,
-    "subclassed": subclassed, "run_eagerly": eagerly, "LossScaleOptimizer": loss_scale,
+    "deep": deep, "stateful": stateful, "two outputs": two_outputs, "jit_compile": compiled,
+    "untracked variable": untracked, "subclassed": subclassed, "run_eagerly": eagerly, "LossScaleOptimizer": loss_scale,
     "optimizers.legacy": legacy_optimizer, "experimental_run_tf_function=False": old_loop,
     "enable_tf_random_generator": stateful_generators,
 }
