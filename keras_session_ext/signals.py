@@ -32,7 +32,7 @@ class SignalWatch:
         self._policies = policies
         self._is_running = is_running
         self._previous: Dict[int, Any] = {}
-        self._received = 0.0  # time.monotonic() of the first one
+        self._asked: Dict[int, float] = {}  # a signal that is to end the process -> time.monotonic() of the first one
 
     def install(self) -> None:
         """Takes the signals over; outside the main thread nothing can be taken.
@@ -55,19 +55,20 @@ class SignalWatch:
         for number, previous in list(self._previous.items()):
             if signal.getsignal(number) == self._handle:
                 signal.signal(number, previous if previous is not None else signal.SIG_DFL)
-        self._previous = {}
+        self._previous, self._asked = {}, {}
 
     def _handle(self, number, frame):
-        mine = [policy for policy in self._policies if number in policy.signals]
-        waiting = any(policy.received for policy in mine)
-        if waiting and time.monotonic() - self._received < REPEAT_SECONDS:
+        if not self._is_running(frame):
+            self.deliver(number)  # nobody would look
             return
-        if waiting or not self._is_running(frame):
-            self.deliver(number)  # it is the second one, or nobody would look
-            return
-        self._received = time.monotonic()
-        for policy in mine:
-            policy.received = int(number)
+        if number in ENDING:
+            now = time.monotonic()
+            if now - self._asked.setdefault(number, now) >= REPEAT_SECONDS:
+                self.deliver(number)  # asked a second time: it is not to wait any more
+                return
+        for policy in self._policies:
+            if number in policy.signals and policy.received not in ENDING:
+                policy.received = int(number)
 
     def deliver(self, number: int) -> None:
         """Lets the signal act the way it would have without us."""
@@ -75,8 +76,8 @@ class SignalWatch:
         os.kill(os.getpid(), number)
 
     def received(self) -> int:
-        """The signal that waits to be answered, or 0; it is taken as answered."""
-        number = 0
+        """The signal that waits to be answered, or 0; all are taken as answered, and one that ends goes first."""
+        received = [policy.received for policy in self._policies if policy.received]
         for policy in self._policies:
-            number, policy.received = number or policy.received, 0
-        return number
+            policy.received = 0
+        return next((number for number in received if number in ENDING), received[0] if received else 0)

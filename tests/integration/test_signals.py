@@ -17,9 +17,11 @@ import os, signal, sys, time, numpy as np, keras, keras_session_ext as kse
 directory, where, names = sys.argv[1:4]
 class Slow(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
-        if where in ("train", "stuck") and batch == 3:
+        if where in ("train", "stuck", "slow") and batch == 3:
             print("ready", flush=True)
-            time.sleep(60 if where == "stuck" else 0)
+            end = time.monotonic() + (60 if where in ("stuck", "slow") else 0)
+            while time.monotonic() < end and not os.path.exists(os.path.join(directory, "go")):
+                time.sleep(0.05)
         time.sleep(0.05 if where == "train" else 0)
     def on_test_batch_begin(self, batch, logs=None):
         if where == "validation" and batch == 3:
@@ -31,12 +33,15 @@ if where == "exception":
     class Slow(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):
             raise RuntimeError("a bug")
+policy = kse.EveryEpochs(50)
+for part in names.split("|"):
+    policy = policy | kse.OnSignal(*part.split(","))
 model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
 model.compile("sgd", "mse")
 x = np.zeros((64, 4)); y = np.zeros((64, 2))
 try:
     model.fit(x, y, batch_size=2, epochs=2, verbose=0, validation_data=(x, y), validation_batch_size=2, callbacks=[
-        Slow(), kse.SessionCheckpoint(directory, save=kse.EveryEpochs(50) | kse.OnSignal(*names.split(",")))])
+        Slow(), kse.SessionCheckpoint(directory, save=policy)])
 except KeyboardInterrupt:
     print("interrupted", flush=True)
     sys.exit(5)
@@ -88,6 +93,19 @@ def test_sigusr1_saves_and_goes_on(tmp_path):
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0 and b"done" in out
     assert [info.reason for info in kse.list_checkpoints(tmp_path)] == ["the end of the stage", "OnSignal(SIGUSR1)"]
+
+
+@pytest.mark.parametrize("policies", ["SIGTERM,SIGUSR1", "SIGUSR1,SIGTERM", "SIGUSR1|SIGTERM", "SIGINT|SIGTERM"])
+def test_different_signals_within_one_batch(tmp_path, policies):
+    """What SLURM sends, in a batch that is slow: a warning, and later the end. The end waits for the save."""
+    process = start(tmp_path, "slow", policies)
+    wait_until_ready(process)
+    process.send_signal(signal.SIGINT if "SIGINT" in policies else signal.SIGUSR1)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGTERM)
+    (tmp_path / "go").touch()
+    process.communicate(timeout=60)
+    assert process.returncode in (-signal.SIGTERM, 5) and len(kse.list_checkpoints(tmp_path)) == 1
 
 
 def test_a_second_signal_acts_at_once(tmp_path):
