@@ -309,6 +309,7 @@ class SessionLogger(_Bound):
 
     def on_epoch_end(self, epoch, logs=None):
         if self._alone:
+            observe(self.model)  # type: ignore[attr-defined] # fit may have built it
             steps = (getattr(self, "params", None) or {}).get("steps")
             stopped = bool(getattr(getattr(self, "model", None), "stop_training", False))
             self._move(epoch, steps if steps and not stopped else self._progress.batch + 1)

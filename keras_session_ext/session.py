@@ -352,6 +352,7 @@ class Session:
 
     def _take_snapshot(self, logs: Dict[str, Any], finished: bool, reason: str) -> Snapshot:
         run = self.run
+        observe(run.model)  # fit may have built it
         progress = self._now()
         fields = {
             "run": self._lineage.run, "branch_of": self._lineage.branch_of, "generation": self.directory.generation,

@@ -14,7 +14,7 @@ from keras_session_ext.backend.access import GraphAccess
 from keras_session_ext.backend.keras2 import Keras2, version_of
 from keras_session_ext.backend.kernel_ops import KernelOps
 from keras_session_ext.backend.loops import LoopFeed
-from keras_session_ext.backend.variables import Leaf
+from keras_session_ext.backend.variables import Leaf, weights_of
 
 
 def is_graph(name: str, keras: Any, model: Any = None) -> bool:
@@ -81,9 +81,9 @@ class Graph(GraphAccess, Keras2):
 
     def session(self, model: Any = None) -> Any:
         """The session the model lives in, its variables initialised; without a model Keras's own."""
-        if model is None or not model.weights:
+        if model is None or not weights_of(model):
             return self._keras_session(self.v1.get_default_graph())
-        return self._session_of(model.weights[0].graph)
+        return self._session_of(weights_of(model)[0].graph)
 
     def _session_of(self, graph: Any) -> Any:
         """The session that holds a graph's variables.
@@ -129,7 +129,7 @@ class Graph(GraphAccess, Keras2):
     @contextlib.contextmanager
     def inside(self, model: Any) -> Iterator[None]:
         """Whatever Keras does in the block, it does in the model's session, and takes no other away."""
-        if not model.weights:
+        if not weights_of(model):
             yield
             return
         session = self.session(model)

@@ -21,6 +21,7 @@ from keras_session_ext.backend.variables import (
     optimizer_settings,
     optimizers_of,
     states_of,
+    weights_of,
 )
 from keras_session_ext.errors import UnsupportedBackend
 
@@ -145,7 +146,7 @@ class Keras2:
 
     def model_variables(self, model: Any) -> List[Leaf]:
         """Weights, and behind them the states of stateful recurrent layers, which models do not list."""
-        return self._leaves(list(model.weights) + list(states_of(model)))
+        return self._leaves(weights_of(model) + list(states_of(model)))
 
     def metric_variables(self, model: Any) -> List[Leaf]:
         found: List[Any] = []
@@ -157,7 +158,7 @@ class Keras2:
 
     def optimizer_variables(self, model: Any) -> List[Leaf]:
         """Variables of all optimizers: slots, counters, and the hyperparameters that are variables."""
-        known = {id(variable) for variable in model.weights}
+        known = {id(variable) for variable in weights_of(model)}
         found: List[Any] = []
         for optimizer in self.optimizers(model):
             for variable in self._optimizer_state(optimizer):
@@ -261,7 +262,7 @@ class Keras2:
         elif self._is_optimizer(value):
             found = self._optimizer_state(value)
         elif isinstance(value, self.keras.layers.Layer):
-            found = list(value.weights)
+            found = weights_of(value)
         else:
             return None
         own = {id(leaf.variable) for leaf in

@@ -10,6 +10,7 @@ import numpy as np
 from keras_session_ext.backend import choose
 from keras_session_ext.backend.settings import as_settings
 from keras_session_ext.backend.symbolic import Symbols
+from keras_session_ext.backend.variables import weights_of
 from keras_session_ext.errors import ConfigError, UnsupportedBackend
 from keras_session_ext.lifecycle.events import emit
 
@@ -219,12 +220,12 @@ def _tell(family: Any, session: Any) -> None:
 
 
 def observe(model: Any) -> None:
-    """Tells the beginnings of a model's life, once: graph built, session created, variables initialised."""
-    if model in _told or not model.weights:
+    """Tells the beginnings of a model's life, once it is built: graph built, session created, variables initialised."""
+    if model in _told or not weights_of(model):
         return
     _told.add(model)
     family = choose(model)
-    emit("graph_built", model=model.name, variables=len(model.weights))
+    emit("graph_built", model=model.name, variables=len(weights_of(model)))
     get_session(model)
     emit("variables_initialised", model=model.name, family=family.family)
 

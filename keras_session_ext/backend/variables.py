@@ -38,6 +38,14 @@ def leaves_of(variables) -> List[Leaf]:
     return made
 
 
+def weights_of(layer: Any) -> List[Any]:
+    """The weights of a layer or model; none before it is built, which Keras 2 answers with an error."""
+    try:
+        return list(layer.weights)
+    except ValueError:
+        return []
+
+
 def states_of(layer: Any) -> Iterator[Any]:
     """The states that stateful recurrent layers carry from batch to batch."""
     if getattr(layer, "stateful", False):

@@ -87,6 +87,12 @@ def test_sources(source, tmp_path, cell):
     show(cell, "source: " + source, SOURCES[source])
 
 
+def test_a_model_that_fit_builds(tmp_path, cell):
+    reference, resumed = killed_like(NAME, {"model": "unbuilt"}, str(tmp_path), ["batch:14"], seeded=True)
+    check(reference, resumed, "")
+    show(cell, "model: unbuilt")
+
+
 @pytest.mark.variant
 @pytest.mark.parametrize("model", MODELS)
 def test_models(model, tmp_path, cell):

@@ -34,6 +34,12 @@ def data():
     return train._xy()
 
 
+def test_a_model_without_weights_is_refused(keras, tmp_path):
+    unbuilt = train.unbuilt(keras)
+    with pytest.raises(kse.UnsupportedBackend, match="no variables yet. Build it first"):
+        kse.save_session(unbuilt, tmp_path / "a.h5")
+
+
 def values(model):
     family = backend.choose(model)
     leaves = family.model_variables(model) + family.optimizer_variables(model)

@@ -185,6 +185,15 @@ def two_outputs(keras):
     return model
 
 
+def unbuilt(keras):
+    """A Sequential whose weights fit makes."""
+    layers = keras.layers
+    model = keras.models.Sequential([layers.Dense(16, activation="relu"), layers.Dropout(0.3),
+                                     layers.Dense(10, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
 def deep(keras):
     """150 layers."""
     layers = keras.layers
@@ -269,7 +278,7 @@ def stateful_generators(keras):
 
 MODELS = {
     "plain": plain, "convolution": convolution, "recurrent": recurrent, "functional": functional,
-    "deep": deep, "stateful": stateful, "two outputs": two_outputs, "jit_compile": compiled,
+    "deep": deep, "unbuilt": unbuilt, "stateful": stateful, "two outputs": two_outputs, "jit_compile": compiled,
     "untracked variable": untracked, "subclassed": subclassed, "run_eagerly": eagerly, "LossScaleOptimizer": loss_scale,
     "optimizers.legacy": legacy_optimizer, "experimental_run_tf_function=False": old_loop,
     "enable_tf_random_generator": stateful_generators,
