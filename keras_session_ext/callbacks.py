@@ -5,6 +5,7 @@ import os
 from typing import Any, Dict, List
 
 from keras_session_ext import backend, files
+from keras_session_ext.arguments import local_path
 from keras_session_ext.backend.shim import observe
 from keras_session_ext.checkpoint.header import plain_metrics
 from keras_session_ext.errors import ConfigError
@@ -242,10 +243,8 @@ class SessionLogger(_Bound):
     """
 
     def __init__(self, log_dir):
-        if not isinstance(log_dir, (str, os.PathLike)) or not str(log_dir):
-            raise ConfigError("Invalid value for argument `log_dir`. Expected a path. Received: {!r}".format(log_dir))
+        self._log_dir = os.path.abspath(local_path(log_dir, "log_dir"))
         super().__init__()
-        self._log_dir = os.path.abspath(os.fspath(log_dir))
         self._writer: Any = None
         self._record: Any = None  # of its own, where no SessionCheckpoint keeps one
         self._alone = True

@@ -14,6 +14,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Set
 
 import numpy as np
 
+from keras_session_ext.arguments import local_path
 from keras_session_ext.checkpoint import reader
 from keras_session_ext.checkpoint.directory import RunDirectory
 from keras_session_ext.errors import CheckpointCorrupt, CheckpointNotFound, ConfigError
@@ -37,7 +38,7 @@ def as_restore_setting(restore: Any) -> str:
     if not isinstance(restore, (str, os.PathLike)) or not str(restore):
         raise ConfigError("Invalid value for argument `restore`. Expected 'auto', 'must', 'never', a checkpoint "
                           "id or a path. Received: {!r}".format(restore))
-    return os.fspath(restore)
+    return local_path(restore, "restore")
 
 
 class Lineage:

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 from keras_session_ext import backend, state
+from keras_session_ext.arguments import local_path
 from keras_session_ext.checkpoint import reader
 from keras_session_ext.checkpoint.directory import save_file
 from keras_session_ext.checkpoint.writer import Encoder
@@ -48,8 +49,8 @@ def save_session(model, path) -> str:
     Example:
         >>> # save_session(model, "model.h5")
     """
-    path = os.fspath(path) if isinstance(path, (str, os.PathLike)) else path
-    if not isinstance(path, str) or not path.endswith((".h5", ".hdf5")) or path.endswith(".weights.h5"):
+    path = local_path(path, "path")
+    if not path.endswith((".h5", ".hdf5")) or path.endswith(".weights.h5"):
         why = " Keras reads the suffix .weights.h5 in another layout." if str(path).endswith(".weights.h5") else ""
         raise ConfigError("Invalid value for argument `path`. Expected a name that ends in .h5.{} "
                           "Received: {!r}".format(why, path))
@@ -93,7 +94,7 @@ def restore_session(model, path) -> ResumeReport:
     Example:
         >>> # report = restore_session(model, "model.h5")
     """
-    candidate = read(os.fspath(path))
+    candidate = read(local_path(path, "path"))
     run = _run(model)
     with run.family.inside(model):
         return _restore(candidate, run, model, path)

@@ -13,6 +13,7 @@ import weakref
 from typing import Any, Dict, List, Optional
 
 from keras_session_ext import state
+from keras_session_ext.arguments import local_path
 from keras_session_ext.backend import choose
 from keras_session_ext.backend.frames import generator_of
 from keras_session_ext.backend.shim import observe
@@ -49,10 +50,7 @@ class Session:
     """
 
     def __init__(self, directory, save, keep, restore, background, on_error, verbose, group, family):
-        if not isinstance(directory, (str, os.PathLike)) or not str(directory):
-            raise ConfigError("Invalid value for argument `directory`. Expected a path. "
-                              "Received: {!r}".format(directory))
-        self.directory = RunDirectory(os.fspath(directory), group)
+        self.directory = RunDirectory(local_path(directory, "directory"), group)
         self.policy = save if isinstance(save, AnyPolicy) else AnyPolicy([as_policy(save)])
         self.restore_setting = as_restore_setting(restore)
         self.record = Record(lambda: choose().describe())  # it outlives the session, and must not keep it

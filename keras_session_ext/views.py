@@ -4,6 +4,7 @@ import os
 from typing import Any, Dict, List
 
 from keras_session_ext import files
+from keras_session_ext.arguments import local_path
 from keras_session_ext.errors import CheckpointNotFound, ConfigError
 from keras_session_ext.lifecycle.journal import read_journal
 from keras_session_ext.lifecycle.timeline import timeline, title
@@ -35,7 +36,7 @@ def report(directory, path) -> str:
     """
     from keras_session_ext.tensorboard import page
 
-    path = os.path.abspath(os.fspath(path))
+    path = os.path.abspath(local_path(path, "path"))
     if os.path.isdir(path) or not os.path.isdir(os.path.dirname(path)):
         raise ConfigError(
             "Cannot write the report to {}. Expected the name of a file in a folder that is there.".format(path))
@@ -54,7 +55,7 @@ def _several(directory: Any) -> List[Any]:
 
 
 def _story(directory: Any) -> Dict[str, Any]:
-    directory = os.fspath(directory)
+    directory = local_path(directory, "directory")
     events, skipped = read_journal(directory)
     if not events:
         raise CheckpointNotFound(

@@ -22,6 +22,7 @@ import threading
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from keras_session_ext import files
+from keras_session_ext.arguments import local_path
 from keras_session_ext.checkpoint import reader
 from keras_session_ext.errors import CheckpointCorrupt, CheckpointNotFound, DirectoryBusy, SessionError
 from keras_session_ext.progress import CheckpointInfo, CheckpointList
@@ -327,7 +328,7 @@ def list_checkpoints(directory) -> List[CheckpointInfo]:
         []
     """
     rejected: List[str] = []
-    found = RunDirectory(os.fspath(directory)).infos(rejected)
+    found = RunDirectory(local_path(directory, "directory")).infos(rejected)
     for message in rejected:
         logger.warning("%s", message)
     return CheckpointList(found)
@@ -351,7 +352,7 @@ def verify_checkpoint(path) -> CheckpointInfo:
         Traceback (most recent call last):
         keras_session_ext.errors.CheckpointNotFound: There is no checkpoint no/such/file.h5.
     """
-    return reader.verify(os.fspath(path)).info
+    return reader.verify(local_path(path, "path")).info
 
 
 def temporary_name(final: str) -> str:

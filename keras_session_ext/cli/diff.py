@@ -14,8 +14,8 @@ _SCALARS = (Column("value", wide="fold"), Column("A", wide="fold"), Column("B", 
 
 
 @command()
-@click.argument("a", type=click.Path())
-@click.argument("b", type=click.Path())
+@click.argument("a", type=places.LOCAL_PATH)
+@click.argument("b", type=places.LOCAL_PATH)
 @places.in_directory
 @click.option("--atol", type=click.FloatRange(min=0), default=0.0, metavar="X",
               help="Numbers that differ by no more than this are the same.")

@@ -4,7 +4,7 @@ from typing import List, Sequence
 
 import click
 
-from keras_session_ext.cli import checks
+from keras_session_ext.cli import checks, places
 from keras_session_ext.cli.checks import PROBLEM, WARNING, Check
 from keras_session_ext.cli.output import Output, command
 
@@ -13,7 +13,7 @@ _MARKS = {PROBLEM: "✗", WARNING: "!"}
 
 
 @command()
-@click.argument("directory", default=".", type=click.Path())
+@click.argument("directory", default=".", type=places.LOCAL_PATH)
 @click.option("--import", "importing", is_flag=True,
               help="Import every Keras for real, each in a process of its own; it takes seconds.")
 def doctor(out: Output, directory: str, importing: bool) -> int:

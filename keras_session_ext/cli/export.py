@@ -17,8 +17,8 @@ _FORMATS = ("model", "weights", "safetensors", "npz")
 
 
 @command()
-@click.argument("checkpoint", type=click.Path())
-@click.argument("output", type=click.Path())
+@click.argument("checkpoint", type=places.LOCAL_PATH)
+@click.argument("output", type=places.LOCAL_PATH)
 @places.in_directory
 @click.option("-f", "--format", "form", type=click.Choice(_FORMATS),
               help="What to write. Default: by the suffix of OUTPUT: .h5 (model), .safetensors, .npz.")

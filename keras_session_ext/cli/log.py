@@ -22,7 +22,7 @@ _LEFT_OUT = (*_PLACE, "kinds", "largest", "directory", "totals", "checkpoints", 
 
 
 @command()
-@click.argument("directory", default=".", type=click.Path())
+@click.argument("directory", default=".", type=places.LOCAL_PATH)
 @click.option("-n", "--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N events.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on, until Ctrl-C.")
 @click.option("-k", "--kind", "kinds", multiple=True, metavar="KIND", help="Only events of this kind; repeatable.")

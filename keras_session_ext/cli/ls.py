@@ -21,7 +21,7 @@ _RUNS = (Column("run", wide="fold"), Column("checkpoints", right=True), Column("
 
 
 @command()
-@click.argument("directory", default=".", type=click.Path())
+@click.argument("directory", default=".", type=places.LOCAL_PATH)
 def ls(out: Output, directory: str) -> None:
     """Lists the checkpoints of the run in DIRECTORY, newest first.
 

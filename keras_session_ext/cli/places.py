@@ -6,6 +6,7 @@ from typing import Any, Dict, List, Optional
 import click
 
 from keras_session_ext import files
+from keras_session_ext.arguments import url_problem
 from keras_session_ext.checkpoint.directory import RunDirectory
 from keras_session_ext.errors import CheckpointNotFound
 from keras_session_ext.lifecycle import journal
@@ -14,7 +15,19 @@ from keras_session_ext.progress import CheckpointInfo
 #: how far below a directory runs are looked for, and in how many folders
 _DEPTH, _MOST_FOLDERS = 3, 5000
 
-in_directory = click.option("-d", "--directory", metavar="DIRECTORY", help="The run directory, where an id is given.")
+class LocalPath(click.Path):
+    """A path, but no URL."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        problem = url_problem(str(value))
+        if problem is not None:
+            self.fail("{!r}: {}.".format(str(value), problem), param, ctx)
+        return super().convert(value, param, ctx)
+
+
+LOCAL_PATH = LocalPath()
+in_directory = click.option("-d", "--directory", metavar="DIRECTORY", type=LOCAL_PATH,
+                            help="The run directory, where an id is given.")
 
 
 def is_run(path: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, List, Tuple
 
 import click
 
+from keras_session_ext.cli import places
 from keras_session_ext.cli import script as scripts
 from keras_session_ext.cli.output import Cell, Column, Output, Styled, command
 from keras_session_ext.proof.prove import Proof, Verdict
@@ -19,7 +20,7 @@ _COLUMNS = (Column("state"), Column("uninterrupted"), Column("killed"), Column("
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random moments of the kills.")
 @click.option("--ignore", multiple=True, metavar="PART", help="A part of the name of states that may differ, such as "
               "a clock reading. May be given again.")
-@click.option("--keep", type=click.Path(), help="An empty or new folder for the runs, their notes and outputs; "
+@click.option("--keep", type=places.LOCAL_PATH, help="An empty or new folder for the runs, their notes and outputs; "
               "otherwise they are thrown away.")
 @scripts.module_option
 @click.argument("script", type=click.Path())

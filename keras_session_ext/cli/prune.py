@@ -41,7 +41,7 @@ class Setting(click.ParamType):
 
 
 @command()
-@click.argument("directory", type=click.Path())
+@click.argument("directory", type=places.LOCAL_PATH)
 @click.option("--keep-last", type=click.IntRange(min=1), metavar="N", help="Keep the N newest.")
 @click.option("--keep-best", type=click.IntRange(min=1), metavar="N", help="Keep the N best by --monitor.")
 @click.option("--monitor", metavar="METRIC", help="The metric of --keep-best.")

@@ -10,8 +10,8 @@ from keras_session_ext.cli.output import Output, command
 
 
 @command()
-@click.argument("directories", nargs=-1, required=True, type=click.Path(), metavar="DIRECTORY...")
-@click.option("-o", "--output", default="run.html", show_default=True, type=click.Path(), metavar="FILE",
+@click.argument("directories", nargs=-1, required=True, type=places.LOCAL_PATH, metavar="DIRECTORY...")
+@click.option("-o", "--output", default="run.html", show_default=True, type=places.LOCAL_PATH, metavar="FILE",
               help="The page; one that is there is replaced.")
 def report(out: Output, directories: Tuple[str, ...], output: str) -> None:
     """Writes the life of the runs in DIRECTORYs as one HTML page that needs nothing else.

@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Tuple
 import click
 
 from keras_session_ext import supervise
+from keras_session_ext.cli import places
 from keras_session_ext.cli import script as scripts
 from keras_session_ext.cli.output import Output, command
 
@@ -15,13 +16,13 @@ _SIGNALS, _CALLBACKS_DEFAULT = ("SIGTERM", "SIGINT", "SIGHUP"), ["SIGTERM"]
 
 
 @command(context_settings={"allow_interspersed_args": False})
-@click.option("--config", "-c", type=click.Path(), help="A config; `session` in it is what counts. "
+@click.option("--config", "-c", type=places.LOCAL_PATH, help="A config; `session` in it is what counts. "
               "Without one, the callbacks' defaults in a directory below runs/ that is named after the script and its "
               "arguments.")
 @click.option("--key", help="Where in the config the session stands, such as trainer.session.")
 @click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE",
               help="A setting that goes before the config's, such as save.every_steps=100. May be given again.")
-@click.option("--directory", "-d", type=click.Path(), help="Where the run lives: short for --set directory=…")
+@click.option("--directory", "-d", type=places.LOCAL_PATH, help="Where the run lives: short for --set directory=…")
 @click.option("--max-restarts", type=click.IntRange(0), default=10, show_default=True,
               help="How often the script is started again when it crashes or is killed, with no new checkpoint in "
               "between.")

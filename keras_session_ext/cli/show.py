@@ -13,7 +13,7 @@ _KINDS = (Column("kind"), Column("tensors", right=True), Column("size", right=Tr
 
 
 @command()
-@click.argument("checkpoint", type=click.Path())
+@click.argument("checkpoint", type=places.LOCAL_PATH)
 @places.in_directory
 @click.option("--tensors", is_flag=True, help="Show every tensor.")
 def show(out: Output, checkpoint: str, directory: Optional[str], tensors: bool) -> None:

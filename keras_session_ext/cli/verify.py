@@ -13,7 +13,7 @@ from keras_session_ext.errors import CheckpointCorrupt, CheckpointNotFound
 
 
 @command()
-@click.argument("what", nargs=-1, type=click.Path(), metavar="[CHECKPOINT|DIRECTORY]...")
+@click.argument("what", nargs=-1, type=places.LOCAL_PATH, metavar="[CHECKPOINT|DIRECTORY]...")
 @click.option("-a", "--all", "everything", is_flag=True, help="All checkpoints of a directory, not the newest only.")
 def verify(out: Output, what: Tuple[str, ...], everything: bool) -> int:
     """Checks every byte of CHECKPOINTs against their checksums; of a DIRECTORY the newest one.

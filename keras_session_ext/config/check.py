@@ -6,6 +6,7 @@ import math
 import signal
 from typing import Any, Dict, Iterator, List, Sequence
 
+from keras_session_ext.arguments import url_problem
 from keras_session_ext.config import units
 from keras_session_ext.config.entry import Entry, Path, Problem, Wrong, dotted, names, shown
 from keras_session_ext.config.schema import properties, session_schema, within
@@ -109,6 +110,8 @@ def _hint(schema: Dict[str, Any], value: Any) -> str:
 
 
 def _hint_for_text(schema: Dict[str, Any], types: Any, value: str) -> str:
+    if url_problem(value) is not None:
+        return str(url_problem(value))
     if schema.get("reads_as") == "seconds":
         return units.duration_hint(value)
     if schema.get("reads_as") == "bytes":

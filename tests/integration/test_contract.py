@@ -373,6 +373,7 @@ def test_an_iterator_in_a_callback_is_not_claimed(tmp_path):
     ({"save": 5}, "save"), ({"save": "epoch"}, "save"), ({"save": kse.EveryEpochs}, "save"), ({"keep": 3}, "keep"),
     ({"restore": True}, "restore"), ({"restore": ""}, "restore"), ({"on_error": "ignore"}, "on_error"),
     ({"directory": 7}, "directory"), ({"directory": ""}, "directory"),
+    ({"directory": "s3://bucket/a"}, "directory"), ({"restore": "s3://bucket/a"}, "restore"),
 ])
 def test_arguments_are_checked_at_once(tmp_path, options, named):
     with pytest.raises(kse.ConfigError, match="`{}`".format(named)):

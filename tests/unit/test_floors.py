@@ -13,9 +13,9 @@ PACKAGE = os.path.dirname(keras_session_ext.__file__)
 FILES = sorted(os.path.relpath(os.path.join(folder, name), PACKAGE)
                for folder, _, names in os.walk(PACKAGE) for name in names if name.endswith(".py"))
 
-FLOORS = {"errors": 0, "progress": 0, "files": 0, "lifecycle": 0.5, "policies": 1, "backend": 1, "checkpoint": 1,
-          "signals": 1, "tensorboard": 1, "state": 2, "lineage": 3, "snapshot": 4, "resume": 5, "saves": 5,
-          "session": 6, "callbacks": 7, "outside": 7, "views": 7, "config": 8,
+FLOORS = {"errors": 0, "arguments": 0.2, "progress": 0, "files": 0, "lifecycle": 0.5, "policies": 1, "backend": 1,
+          "checkpoint": 1, "signals": 1, "tensorboard": 1, "state": 2, "lineage": 3, "snapshot": 4, "resume": 5,
+          "saves": 5, "session": 6, "callbacks": 7, "outside": 7, "views": 7, "config": 8,
           "supervise": 1, "proof": 9, "launch": 9.5, "cli": 10}
 #: an island may not import another; capture and restore need the dtypes and the fs calls of checkpoint
 FRAMEWORKS = {"tensorflow", "keras", "tf_keras", "jax", "torch"}
