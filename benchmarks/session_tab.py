@@ -16,7 +16,7 @@ from playwright.sync_api import sync_playwright
 from keras_session_ext import files
 from keras_session_ext.lifecycle.events import LifecycleEvent
 from keras_session_ext.lifecycle.timeline import timeline
-from keras_session_ext.tensorboard import page as shareable
+from keras_session_ext.tensorboard import report_page as shareable
 
 FRAMES = """async () => {
   const plot = document.querySelector("[data-role=plot]");

@@ -17,10 +17,10 @@ import time
 
 import numpy as np
 
-from keras_session_ext.checkpoint.directory import RunDirectory, temporary_name
-from keras_session_ext.checkpoint.layout import KerasView
-from keras_session_ext.checkpoint.writer import Encoder, Tensor
+from keras_session_ext.checkpoint.encoder import Encoder, Tensor
+from keras_session_ext.checkpoint.hdf5_layout import KerasView
 from keras_session_ext.lifecycle.journal import Journal
+from keras_session_ext.store.run_directory import RunDirectory
 
 CHECKPOINTS = 20
 
@@ -31,17 +31,15 @@ def make_run(path):
     directory.acquire()
     journal = Journal(os.path.join(path, "journal.jsonl"))
     for step in range(1, CHECKPOINTS + 1):
-        final = directory.new_path(step)
+        id = directory.new_id(step)
         fields = {
-            "id": os.path.basename(final)[:-3], "parent": None, "run": "r", "branch_of": None, "generation": 1,
+            "id": id, "parent": None, "run": "r", "branch_of": None, "generation": 1,
             "created": time.time(), "reason": "EverySteps(1)", "metrics": {"loss": 1.0 / step}, "finished": False,
             "reasons": [], "session": {},
             "progress": {"stage": 0, "epoch": 0, "batch": step, "step": step, "elapsed_seconds": step / 1.0}}
         tensors = [Tensor("variables/model/{:04d}".format(number), "variables", np.zeros((64, 64), np.float32))
                    for number in range(100)]
-        temporary = temporary_name(final)
-        encoder.write(temporary, fields, tensors, KerasView((), (), ()))
-        directory.publish(temporary, final)
+        directory.publish(id, encoder.encode(fields, tensors, KerasView((), (), ())))
         journal.append("checkpoint_saved", {"id": fields["id"], "step": step})
     directory.release()
 

@@ -4,6 +4,7 @@ No framework is imported before one of the names is used.
 """
 
 import importlib
+from typing import Any, List
 
 __version__ = "0.1.0"
 
@@ -13,10 +14,10 @@ _NAMES = {
     "OnBest": "policies.save", "OnSignal": "policies.save", "SavePolicy": "policies.save",
     "KeepLast": "policies.keep", "KeepBest": "policies.keep", "KeepEvery": "policies.keep",
     "KeepSize": "policies.keep", "KeepAll": "policies.keep", "KeepPolicy": "policies.keep",
-    "callbacks_from_config": "config.build",
-    "save_session": "outside", "restore_session": "outside",
-    "list_checkpoints": "checkpoint.directory", "verify_checkpoint": "checkpoint.directory",
-    "report": "views", "plot_timeline": "views",
+    "callbacks_from_config": "config.make_callbacks",
+    "save_session": "session_file", "restore_session": "session_file",
+    "list_checkpoints": "store.run_directory", "verify_checkpoint": "store.run_directory",
+    "report": "tensorboard.report_page", "plot_timeline": "lifecycle.plot",
     "Progress": "progress", "CheckpointInfo": "progress", "ResumeReport": "progress",
     "SessionError": "errors", "CheckpointNotFound": "errors", "CheckpointCorrupt": "errors",
     "StateMismatch": "errors", "DirectoryBusy": "errors", "UnsupportedBackend": "errors", "ConfigError": "errors",
@@ -25,7 +26,7 @@ _NAMES = {
 __all__ = sorted(_NAMES) + ["backend"]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name == "backend":
         return importlib.import_module("keras_session_ext.backend")
     if name not in _NAMES:
@@ -35,5 +36,5 @@ def __getattr__(name):
     return value
 
 
-def __dir__():
+def __dir__() -> List[str]:
     return sorted(__all__ + ["__version__"])

@@ -2,9 +2,12 @@
 
 import os
 import re
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from keras_session_ext.errors import ConfigError
+
+#: what public functions take as a path
+LocalPath = Union[str, "os.PathLike[str]"]
 
 #: a pathlib.Path makes one slash of two; one letter before the colon is a drive of Windows
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")

@@ -2,22 +2,24 @@
 
 import logging
 import os
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional, Type, TypeVar
 
 from keras_session_ext import backend, files
-from keras_session_ext.arguments import local_path
-from keras_session_ext.backend.shim import observe
+from keras_session_ext.arguments import LocalPath, local_path
+from keras_session_ext.backend.tf1_session.shim import observe
 from keras_session_ext.checkpoint.header import plain_metrics
 from keras_session_ext.errors import ConfigError
 from keras_session_ext.lifecycle import journal
 from keras_session_ext.lifecycle.record import Record, place
-from keras_session_ext.policies.keep import KeepLast
-from keras_session_ext.policies.save import EveryEpochs, EverySeconds, OnSignal
+from keras_session_ext.policies.keep import KeepLast, KeepPolicy
+from keras_session_ext.policies.save import EveryEpochs, EverySeconds, OnSignal, PolicyLike
 from keras_session_ext.progress import CheckpointInfo, Progress, ResumeReport
-from keras_session_ext.session import Session
+from keras_session_ext.run.fit import FitDriver
+from keras_session_ext.run.session import Session
 
 logger = logging.getLogger("keras_session_ext")
 
+_Self = TypeVar("_Self", bound="_Bound")
 _bound: Dict[Any, type] = {}
 
 
@@ -33,10 +35,10 @@ def _callback_class(base: type, keras_callback: type) -> type:
 class _Bound:
     """A class that becomes a real Callback of the Keras in use."""
 
-    def __new__(cls, *args, **kwargs):
+    def __new__(cls: Type[_Self], *args: Any, **kwargs: Any) -> _Self:
         return object.__new__(_callback_class(cls, backend.choose().callback_class))
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self._family = backend.choose()
         self._imported = backend.imported()
@@ -57,60 +59,58 @@ class _Bound:
 class _First:
     """Stands before all peers: what must happen before any of them is asked."""
 
-    session: Session
+    driver: FitDriver
 
-    def on_train_begin(self, logs=None):
-        self.session.train_begin()
+    def on_train_begin(self, logs: Optional[Dict[str, Any]] = None) -> None:
+        self.driver.train_begin()
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self.session.epoch_begin(epoch)
+    def on_epoch_begin(self, epoch: int, logs: Optional[Dict[str, Any]] = None) -> None:
+        self.driver.epoch_begin(epoch)
 
-    def on_train_batch_begin(self, batch, logs=None):
-        self.session.train_batch_begin(batch)
+    def on_train_batch_begin(self, batch: int, logs: Optional[Dict[str, Any]] = None) -> None:
+        self.driver.train_batch_begin(batch)
 
-    def on_test_begin(self, logs=None):
-        self.session.test_begin()
+    def on_test_begin(self, logs: Optional[Dict[str, Any]] = None) -> None:
+        self.driver.test_begin()
 
-    def on_test_batch_begin(self, batch, logs=None):
-        self.session.test_batch_begin()
+    def on_test_batch_begin(self, batch: int, logs: Optional[Dict[str, Any]] = None) -> None:
+        self.driver.test_batch_begin()
 
-    def on_test_end(self, logs=None):
-        self.session.test_end(logs)
+    def on_test_end(self, logs: Optional[Dict[str, Any]] = None) -> None:
+        self.driver.test_end(logs)
 
-    def on_predict_begin(self, logs=None):
-        self.session.predict_begin()
+    def on_predict_begin(self, logs: Optional[Dict[str, Any]] = None) -> None:
+        self.driver.predict_begin()
 
-    def on_predict_end(self, logs=None):
-        self.session.predict_end()
+    def on_predict_end(self, logs: Optional[Dict[str, Any]] = None) -> None:
+        self.driver.predict_end()
 
 
 class _Passing:
     """Stands alone in the list while a loop passes over batches that were trained on."""
 
-    session: Session
+    driver: FitDriver
 
-    def on_train_batch_end(self, batch, logs=None):
-        self.session.run.feed.passed_over()
+    def on_train_batch_end(self, batch: int, logs: Optional[Dict[str, Any]] = None) -> None:
+        self.driver.passed_over()
 
 
 class _Last:
     """Stands behind all peers, History included: what must happen after each of them had its turn."""
 
-    session: Session
+    driver: FitDriver
 
-    def on_train_begin(self, logs=None):
-        self.session.train_began()
+    def on_train_begin(self, logs: Optional[Dict[str, Any]] = None) -> None:
+        self.driver.train_began()
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self.session.epoch_began()
+    def on_epoch_begin(self, epoch: int, logs: Optional[Dict[str, Any]] = None) -> None:
+        self.driver.epoch_began()
 
-    def on_epoch_end(self, epoch, logs=None):
-        if not self.session.run.feed.failing():
-            self.session.epoch_end(epoch, logs)
+    def on_epoch_end(self, epoch: int, logs: Optional[Dict[str, Any]] = None) -> None:
+        self.driver.epoch_end(epoch, logs)
 
-    def on_train_end(self, logs=None):
-        if not self.session.run.feed.failing():
-            self.session.train_end()
+    def on_train_end(self, logs: Optional[Dict[str, Any]] = None) -> None:
+        self.driver.train_end()
 
 
 class SessionCheckpoint(_Bound):
@@ -150,25 +150,27 @@ class SessionCheckpoint(_Bound):
         >>> # model.fit(x, y, epochs=20, callbacks=[callback])
     """
 
-    def __init__(self, directory, save=None, keep=None, restore="auto", background=True, on_error="warn", verbose=1,
-                 group=False):
+    def __init__(self, directory: LocalPath, save: Optional[PolicyLike] = None, keep: Optional[KeepPolicy] = None,
+                 restore: LocalPath = "auto", background: bool = True, on_error: str = "warn", verbose: int = 1,
+                 group: bool = False):
         super().__init__()
         if save is None:
             save = EveryEpochs(1) | EverySeconds(300) | OnSignal()
         self._session = Session(directory, save, KeepLast(3) if keep is None else keep, restore, background, on_error,
-                                verbose, group, self._family)
+                                verbose, group, self._family, lambda frame: self._session.family.fit_running(frame))
+        self._driver = FitDriver(self._session)
         self._make_inner()
 
     def _make_inner(self) -> None:
         kinds = (_First, _Passing, _Last)
         inner = [_callback_class(kind, self._session.family.callback_class)() for kind in kinds]
         for one in inner:
-            one.session = self._session
+            one.driver = self._driver
         self._first, self._passing, self._last = inner
 
     @property
     def resume_report(self) -> ResumeReport:
-        return self._session.run.report if self._session.run is not None else ResumeReport()
+        return self._session.run.report if self._session.has_run else ResumeReport()
 
     @property
     def checkpoints(self) -> List[CheckpointInfo]:
@@ -188,11 +190,11 @@ class SessionCheckpoint(_Bound):
             ...     except TrialPruned:
             ...         checkpoint.give_up()
         """
-        self._session.give_up()
+        self._driver.give_up()
 
-    def set_model(self, model):
+    def set_model(self, model: Any) -> None:
         if self._follow(model):
-            self._session.follow(self._family)
+            self._session.family = self._family
             self._make_inner()
         super().set_model(model)  # type: ignore[misc]
         callback_list = self._session.family.callback_list(self)
@@ -203,10 +205,9 @@ class SessionCheckpoint(_Bound):
             raise ConfigError(
                 "Two SessionCheckpoint callbacks stand in one list; each would restore what the other trains. Keep "
                 "one; to save on several occasions join policies with `|`.")
-        self._session.attach(model, peers)
+        self._driver.attach(model, peers, lambda active: self._silence(callback_list, active))
         # a new list: Keras is walking over the old one right now
         callback_list.callbacks = [self._first] + callback_list.callbacks + [self._last]
-        self._session.silence = lambda active: self._silence(callback_list, active)
         for inner in (self._first, self._passing, self._last):
             inner.set_model(model)
             inner.set_params(callback_list.params if hasattr(callback_list, "params") else None)
@@ -242,7 +243,7 @@ class SessionLogger(_Bound):
         >>> # model.fit(x, y, epochs=20, callbacks=callbacks)
     """
 
-    def __init__(self, log_dir):
+    def __init__(self, log_dir: LocalPath):
         self._log_dir = os.path.abspath(local_path(log_dir, "log_dir"))
         super().__init__()
         self._writer: Any = None
@@ -251,7 +252,7 @@ class SessionLogger(_Bound):
         self._progress = Progress(stage=-1)
         self._epoch_step = 0
 
-    def set_model(self, model):
+    def set_model(self, model: Any) -> None:
         self._follow(model)
         super().set_model(model)  # type: ignore[misc]
         callback_list = self._family.callback_list(self)
@@ -273,7 +274,7 @@ class SessionLogger(_Bound):
 
     def _make_writer(self) -> Any:
         try:
-            from keras_session_ext.tensorboard.writer import EventWriter
+            from keras_session_ext.tensorboard.event_writer import EventWriter
         except ImportError as error:
             logger.warning("SessionLogger cannot write for TensorBoard: %s. Install tensorboard; training goes on.",
                            error)
@@ -289,24 +290,24 @@ class SessionLogger(_Bound):
 
     # -- alone: the hooks that a SessionCheckpoint's session has otherwise
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Optional[Dict[str, Any]] = None) -> None:
         if self._alone:
             self._open()
             self._progress = Progress(stage=self._progress.stage + 1, step=self._progress.step)
             self._record.fit_started(owned=False, stage=self._progress.stage)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Optional[Dict[str, Any]] = None) -> None:
         if self._alone:
             self._epoch_step = self._progress.step
             self._move(epoch, 0)
             self._record.emit("epoch_started", **place(self._progress))
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: Optional[Dict[str, Any]] = None) -> None:
         if self._alone:
             self._move(self._progress.epoch, batch)
             self._record.beat(self._progress)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Optional[Dict[str, Any]] = None) -> None:
         if self._alone:
             observe(self.model)  # type: ignore[attr-defined] # fit may have built it
             steps = (getattr(self, "params", None) or {}).get("steps")
@@ -314,35 +315,35 @@ class SessionLogger(_Bound):
             self._move(epoch, steps if steps and not stopped else self._progress.batch + 1)
             self._record.emit("epoch_finished", metrics=plain_metrics(logs or {}), **place(self._progress))
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Optional[Dict[str, Any]] = None) -> None:
         if self._alone:
             self._record.fit_finished(**place(self._progress))
 
     def _move(self, epoch: int, batch: int) -> None:
         self._progress = self._progress._replace(epoch=epoch, batch=batch, step=self._epoch_step + batch)
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: Optional[Dict[str, Any]] = None) -> None:
         if self._alone:
             self._open()
             self._record.evaluate_started(validation=self._record.fitting)
 
-    def on_test_batch_begin(self, batch, logs=None):
+    def on_test_batch_begin(self, batch: int, logs: Optional[Dict[str, Any]] = None) -> None:
         if self._alone:
             self._record.beat(self._progress)
 
-    def on_test_end(self, logs=None):
+    def on_test_end(self, logs: Optional[Dict[str, Any]] = None) -> None:
         if self._alone:
             self._record.evaluate_finished(validation=self._record.fitting, metrics=plain_metrics(logs or {}))
 
-    def on_predict_begin(self, logs=None):
+    def on_predict_begin(self, logs: Optional[Dict[str, Any]] = None) -> None:
         if self._alone:
             self._open()
             self._record.emit("predict_started")
 
-    def on_predict_batch_begin(self, batch, logs=None):
+    def on_predict_batch_begin(self, batch: int, logs: Optional[Dict[str, Any]] = None) -> None:
         if self._alone:
             self._record.beat(self._progress)
 
-    def on_predict_end(self, logs=None):
+    def on_predict_end(self, logs: Optional[Dict[str, Any]] = None) -> None:
         if self._alone:
             self._record.emit("predict_finished")

@@ -14,6 +14,8 @@ Each message says what failed, what was received, what was expected and what
 to do next, with the path.
 """
 
+from typing import Iterable
+
 
 class SessionError(Exception):
     """Anything this package raises on purpose.
@@ -45,7 +47,7 @@ class StateMismatch(SessionError, ValueError):
         problems: every difference found, one line each.
     """
 
-    def __init__(self, headline: str, problems=(), advice: str = ""):
+    def __init__(self, headline: str, problems: Iterable[str] = (), advice: str = ""):
         self.problems = list(problems)
         lines = [headline] + ["  - " + problem for problem in self.problems]
         super().__init__("\n".join(lines + ([advice] if advice else [])))
@@ -75,6 +77,6 @@ class ConfigError(SessionError, ValueError):
 
     exit_status = 2
 
-    def __init__(self, headline: str = "", problems=()):
+    def __init__(self, headline: str = "", problems: Iterable[str] = ()):
         self.problems = list(problems)
         super().__init__("\n".join([headline] + ["  - " + problem for problem in self.problems]))

@@ -13,12 +13,15 @@ import socket
 import stat
 import struct
 import sys
-from typing import Any, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 try:
     import fcntl
 except ImportError:  # Windows: no lock; safety comes from the generation fence
     fcntl = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -70,7 +73,7 @@ def reserve(fd: int, size_bytes: int) -> None:
     os.ftruncate(fd, size_bytes)
 
 
-def write_at(fd: int, data, offset: int) -> None:
+def write_at(fd: int, data: "ReadableBuffer", offset: int) -> None:
     view = memoryview(data).cast("B")
     while len(view):
         written = os.pwrite(fd, view[:_CHUNK_BYTES], offset)
@@ -79,7 +82,7 @@ def write_at(fd: int, data, offset: int) -> None:
         view, offset = view[written:], offset + written
 
 
-def read_at(fd: int, target, offset: int) -> int:
+def read_at(fd: int, target: "WriteableBuffer", offset: int) -> int:
     """Fills `target` from `offset`; returns how many bytes the file had."""
     view = memoryview(target).cast("B")
     done = 0

@@ -102,7 +102,7 @@ class ResumeReport:
         rejected: checkpoints that were refused on the way, with the reason.
     """
 
-    def __init__(self, checkpoint=None, progress=None):
+    def __init__(self, checkpoint: Optional[str] = None, progress: Optional[Progress] = None):
         self.checkpoint: Optional[str] = checkpoint
         self.progress: Progress = progress or Progress()
         self.kinds: Dict[str, str] = {}

@@ -108,13 +108,13 @@ def peers(keras, task):
 
 def summary(peer):
     """A peer's state, comparable across processes."""
-    from keras_session_ext.state import tree
+    from keras_session_ext.state import plain_values
 
     names = {"EarlyStopping": ("wait", "best", "best_epoch", "stopped_epoch", "best_weights"),
              "ReduceLROnPlateau": ("wait", "best", "cooldown_counter"), "ModelCheckpoint": ("best",),
              "UserCallback": ("batches", "losses", "totals", "rng", "drawn"),
              "LambdaCallback": ("seen_for_the_test",)}.get(type(peer).__name__, ())
-    return {name: tree.fingerprint(getattr(peer, name, None)) for name in names}
+    return {name: plain_values.fingerprint(getattr(peer, name, None)) for name in names}
 
 
 def kill_after(seconds):
@@ -181,8 +181,8 @@ def main(task):
 
 def prepare():
     """Imports what every task needs; nothing is computed."""
-    for name in ("keras", "tensorflow", "torch", "sklearn.datasets", "keras_session_ext.session",
-                 "keras_session_ext.checkpoint.layout"):
+    for name in ("keras", "tensorflow", "torch", "sklearn.datasets", "keras_session_ext.run.session",
+                 "keras_session_ext.checkpoint.hdf5_layout"):
         importlib.import_module(name)
 
 

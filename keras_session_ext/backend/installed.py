@@ -2,7 +2,7 @@
 
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from keras_session_ext import backend
+from keras_session_ext.backend.choose import numbers as numbers_of
 
 _TENSORFLOWS = ("tensorflow", "tensorflow-cpu", "tensorflow-gpu", "tensorflow-intel", "tensorflow-macos",
                 "tf-nightly", "tf-nightly-cpu")
@@ -106,4 +106,4 @@ def _tensorflow_keras(version: str, numbers: Tuple[int, ...]) -> Installed:
 
 
 def numbers(version: Optional[str]) -> Tuple[int, ...]:
-    return backend._numbers(version) if version else (0,)
+    return numbers_of(version) if version else (0,)

@@ -1,10 +1,7 @@
-"""Variables and optimizers as the adapters see them, and what plain Keras needs to open a file of Keras 3."""
+"""Variables as the adapters see them."""
 
-import contextlib
-import json
 import re
-import sys
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, Iterable, Iterator, List, NamedTuple, Tuple
 
 
 class Leaf(NamedTuple):
@@ -24,7 +21,7 @@ class Leaf(NamedTuple):
     variable: Any
 
 
-def leaves_of(variables) -> List[Leaf]:
+def leaves_of(variables: Iterable[Any]) -> List[Leaf]:
     """Variables with keys that are the same in every process; each variable once."""
     made: List[Leaf] = []
     seen = set()
@@ -62,98 +59,3 @@ def _flat(value: Any) -> Iterator[Any]:
             yield from _flat(item)
     elif value is not None:
         yield value
-
-
-class KerasParts(NamedTuple):
-    """What plain Keras reads.
-
-    Attributes:
-        attributes: of the file's root.
-        layers: (layer, [(weight name, variable)]) in the model's order.
-        lacks: what could not be had.
-        optimizer: the optimizer's (weight name, variable), where this Keras can load them again.
-    """
-
-    attributes: Dict[str, bytes]
-    layers: List[Tuple[str, List[Tuple[str, Any]]]]
-    lacks: List[str]
-    optimizer: List[Tuple[str, Any]] = []
-
-
-@contextlib.contextmanager
-def _tensorflow_left_out() -> Iterator[None]:
-    """Keras imports TensorFlow, for seconds, to serialize a config; where nobody imported it, no value is one of its.
-
-    https://github.com/keras-team/keras/blob/v3.12.0/keras/src/saving/serialization_lib.py
-    """
-    from keras.src.utils import module_utils
-
-    lazy = module_utils.tensorflow
-    if "tensorflow" in sys.modules or getattr(lazy, "_available", False) is not None:
-        yield
-        return
-    lazy._available = False
-    try:
-        yield
-    finally:
-        lazy._available = None
-
-
-def keras_parts(keras: Any, engine: str, model: Any) -> KerasParts:
-    """Collects the parts; the user's `get_config` may fail, which is no reason not to save."""
-    from keras.src.legacy.saving import json_utils, legacy_h5_format, saving_options
-
-    attributes = {"keras_version": keras.__version__.encode(), "backend": engine.encode()}
-    lacks = ["optimizer_weights: this Keras cannot reload them from .h5"]
-    try:
-        with saving_options.keras_option_scope(use_legacy_config=True), _tensorflow_left_out():
-            config = {"class_name": type(model).__name__, "config": model.get_config()}
-            attributes["model_config"] = json.dumps(config, default=json_utils.get_json_type).encode()
-    except Exception as error:  # the user's get_config may raise anything; the view is best effort
-        lacks.append("model_config: {}".format(str(error).split("\n")[0][:200]))
-    layers = [(layer.name, [(str(v.path), v) for v in legacy_h5_format._legacy_weights(layer)])
-              for layer in model.layers]
-    own = model._trainable_variables + model._non_trainable_variables
-    weights = {id(v) for v in model.weights}
-    layers.append(("top_level_model_weights", [(str(v.path), v) for v in own if id(v) in weights]))
-    return KerasParts(attributes, layers, lacks)
-
-
-def optimizers_of(model: Any, is_optimizer: Callable[[Any], bool]) -> List[Any]:
-    """The compiled optimizer, and those that are attributes of the model (GANs)."""
-    found: List[Any] = []
-
-    def visit(value, depth):
-        if is_optimizer(value):
-            if not any(value is one for one in found):
-                found.append(value)
-        elif depth and isinstance(value, (list, tuple)):
-            for item in value:
-                visit(item, depth - 1)
-        elif depth and isinstance(value, dict):
-            for key in sorted(value, key=str):
-                visit(value[key], depth - 1)
-
-    visit(getattr(model, "optimizer", None), 1)
-    visit({name: value for name, value in vars(model).items() if not name.startswith("_")}, 3)
-    return found
-
-
-def optimizer_settings(optimizers: List[Any]) -> Dict[str, str]:
-    """The settings of a script's optimizers, as text."""
-    made: Dict[str, str] = {}
-    for number, optimizer in enumerate(optimizers):
-        whose = "optimizer {}".format(number) if number else "optimizer"
-        made[whose] = type(optimizer).__name__
-        try:
-            config = dict(optimizer.get_config())
-        except Exception:  # a user's get_config; it only serves the list of changes
-            config = {}
-        made.update({"{}.{}".format(whose, name): as_text(value) for name, value in config.items() if name != "name"})
-    return made
-
-
-def as_text(value: Any) -> str:
-    """A setting as text that is the same in every process."""
-    text = re.sub(r" at 0x[0-9a-f]+", "", repr(value))
-    return text if len(text) <= 400 else text[:400] + "…"

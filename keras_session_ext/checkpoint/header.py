@@ -9,7 +9,7 @@ KSESSION <version: 4 digits> <block: 12 digits> <length: 12 digits> <SHA-256: 64
 import hashlib
 import json
 import re
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple, NoReturn, Tuple
 
 from keras_session_ext.errors import CheckpointCorrupt
 from keras_session_ext.progress import CheckpointInfo, Progress
@@ -102,13 +102,13 @@ def unpack(rest: bytes, length: int, expected: str) -> Dict[str, Any]:
 
 
 def _strict_json(text: bytes) -> Any:
-    def no_duplicates(pairs):
+    def no_duplicates(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
         made = dict(pairs)
         if len(made) != len(pairs):
             raise ValueError("a key stands twice")
         return made
 
-    def no_constant(name):
+    def no_constant(name: str) -> NoReturn:
         raise ValueError(name)
 
     try:

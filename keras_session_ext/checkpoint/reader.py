@@ -8,13 +8,16 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
 
-from keras_session_ext import files
 from keras_session_ext.checkpoint import header
 from keras_session_ext.errors import CheckpointCorrupt, CheckpointNotFound
 from keras_session_ext.progress import CheckpointInfo
+from keras_session_ext.store.contract import StoredFile
+from keras_session_ext.store.local import LocalFile
 
 if TYPE_CHECKING:
     import numpy as np
+
+OpenFile = Callable[[str], StoredFile]
 
 _CHUNK_BYTES = 1 << 22
 
@@ -40,6 +43,7 @@ class Opened:
 
     Args:
         path: the file.
+        open_file: opens it, where that is not for this machine's file system to do.
 
     Attributes:
         head: its `Header`.
@@ -49,12 +53,12 @@ class Opened:
         CheckpointCorrupt: here and in every method: damaged, foreign or of a newer format.
     """
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, open_file: OpenFile = LocalFile):
         self.path = path
-        self._fd = _open(path)
+        self._file = _open(path, open_file)
         try:
             with _by_name(path):
-                self.head = _read_header(self._fd, path)
+                self.head = _read_header(self._file, path)
         except BaseException:
             self.close()
             raise
@@ -66,11 +70,11 @@ class Opened:
         self.close()
 
     def close(self) -> None:
-        files.close(self._fd)
+        self._file.close()
 
     def read(self, target: Any, offset: int) -> int:
         """Fills a buffer with bytes as they stand in the file, which nobody has verified."""
-        return files.read_at(self._fd, target, offset)
+        return self._file.read(target, offset)
 
     def tensor(self, row: header.TensorRow) -> "np.ndarray":
         """The tensor of a row of the table."""
@@ -79,7 +83,7 @@ class Opened:
 
         data = np.empty(row.nbytes, np.uint8)
         with _by_name(self.path):
-            _fill(self._fd, data, row.offset)
+            _fill(self._file, data, row.offset)
             _compare(row, xxhash.xxh3_128_hexdigest(data.data))
         return data.view(numpy_dtype(row.dtype)).reshape(row.shape)
 
@@ -117,7 +121,7 @@ class Opened:
         end = offset + nbytes
         while offset < end:
             piece = whole[:end - offset]
-            _fill(self._fd, piece, offset)
+            _fill(self._file, piece, offset)
             yield piece
             offset += len(piece)
 
@@ -135,23 +139,23 @@ def _by_name(path: str) -> Iterator[None]:
         raise _corrupt(path, error)
 
 
-def _open(path: str) -> int:
+def _open(path: str, open_file: OpenFile) -> StoredFile:
     try:
-        return files.open_read(path)
+        return open_file(path)
     except (FileNotFoundError, ValueError):  # ValueError: a zero byte in the name
         raise CheckpointNotFound("There is no checkpoint {}.".format(path))
     except OSError as error:
         raise _corrupt(path, error)
 
 
-def _fill(fd: int, target: Any, offset: int) -> None:
-    if files.read_at(fd, target, offset) != len(target):
+def _fill(file: StoredFile, target: Any, offset: int) -> None:
+    if file.read(target, offset) != len(target):
         raise CheckpointCorrupt("it ends too early")
 
 
-def _read(fd: int, nbytes: int, offset: int) -> bytes:
+def _read(file: StoredFile, nbytes: int, offset: int) -> bytes:
     target = bytearray(nbytes)
-    _fill(fd, target, offset)
+    _fill(file, target, offset)
     return bytes(target)
 
 
@@ -160,32 +164,32 @@ def _compare(row: header.TensorRow, checksum: str) -> None:
         raise CheckpointCorrupt("its tensor {!r} was altered (checksum differs)".format(row.name))
 
 
-def _read_header(fd: int, path: str) -> Header:
-    size = files.size_bytes(fd)
+def _read_header(file: StoredFile, path: str) -> Header:
+    size = file.size_bytes()
     if size < header.SMALLEST_BLOCK:
         raise CheckpointCorrupt("it is empty" if not size else "it is cut off ({} bytes)".format(size))
-    block, length, expected = header.parse_line(_read(fd, header.LINE_BYTES, 0))
+    block, length, expected = header.parse_line(_read(file, header.LINE_BYTES, 0))
     if block > size:
         raise CheckpointCorrupt("it is cut off ({} bytes)".format(size))
-    rest = _read(fd, block - header.LINE_BYTES, header.LINE_BYTES)
+    rest = _read(file, block - header.LINE_BYTES, header.LINE_BYTES)
     fields = header.unpack(rest, length, expected)
     if fields.get("size_bytes") != size:
         raise CheckpointCorrupt("it has {} bytes, its header says {}".format(size, fields.get("size_bytes")))
     return Header(header.info(fields, path), fields, header.rows(fields, block, size), block)
 
 
-def read_header(path: str) -> Header:
+def read_header(path: str, open_file: OpenFile = LocalFile) -> Header:
     """Reads and checks the header alone.
 
     Raises:
         CheckpointNotFound: no such file.
         CheckpointCorrupt: damaged, foreign or of a newer format.
     """
-    with Opened(path) as opened:
+    with Opened(path, open_file) as opened:
         return opened.head
 
 
-def read_checkpoint(path: str) -> "Tuple[Header, Dict[str, np.ndarray]]":
+def read_checkpoint(path: str, open_file: OpenFile = LocalFile) -> "Tuple[Header, Dict[str, np.ndarray]]":
     """Reads a whole checkpoint, every byte of it verified.
 
     Returns:
@@ -195,7 +199,7 @@ def read_checkpoint(path: str) -> "Tuple[Header, Dict[str, np.ndarray]]":
         CheckpointNotFound: no such file.
         CheckpointCorrupt: any byte differs from what was written.
     """
-    with Opened(path) as opened:
+    with Opened(path, open_file) as opened:
         tensors = {row.name: opened.tensor(row) for row in opened.head.rows}
         opened.check_rest()
         return opened.head, tensors
@@ -238,12 +242,12 @@ def numpy_dtype(name: str) -> "np.dtype":
 def is_ours(path: str) -> bool:
     """Whether a file begins like one of our checkpoints."""
     try:
-        fd = files.open_read(os.path.realpath(path))
+        file = LocalFile(os.path.realpath(path))
     except OSError:
         return False
     try:
-        return _read(fd, 9, 0) == b"KSESSION "
+        return _read(file, 9, 0) == b"KSESSION "
     except CheckpointCorrupt:
         return False
     finally:
-        files.close(fd)
+        file.close()

@@ -24,20 +24,20 @@ from keras_session_ext import __version__
 from keras_session_ext.cli.output import END_STATUSES, Output, status_of
 
 NAME = "keras-session"
-#: name -> (module and function, what it does): `--help` imports nothing else
+#: name -> what it does; its function stands in commands/, in a file of its name, and `--help` imports none of them
 COMMANDS = {
-    "ls": ("ls:ls", "List the checkpoints of a run, newest first, or the runs below a directory."),
-    "show": ("show:show", "Show what is in a checkpoint."),
-    "log": ("log:log", "Show what happened to a run."),
-    "verify": ("verify:verify", "Check every byte of checkpoints."),
-    "diff": ("diff:diff", "Compare two checkpoints: every tensor, and what else is in them."),
-    "prune": ("prune:prune", "Remove checkpoints that no policy wants to keep."),
-    "export": ("export:export", "Write a checkpoint's model for other programs."),
-    "run": ("run:run", "Run a training script until it is finished, whatever kills it."),
-    "prove": ("prove:prove", "Prove that a training script resumes exactly."),
-    "report": ("report:report", "Write the life of runs as one HTML page."),
-    "schema": ("schema:schema", "Print the JSON Schema of configs."),
-    "doctor": ("doctor:doctor", "Look at what is installed here, and say what will work."),
+    "ls": "List the checkpoints of a run, newest first, or the runs below a directory.",
+    "show": "Show what is in a checkpoint.",
+    "log": "Show what happened to a run.",
+    "verify": "Check every byte of checkpoints.",
+    "diff": "Compare two checkpoints: every tensor, and what else is in them.",
+    "prune": "Remove checkpoints that no policy wants to keep.",
+    "export": "Write a checkpoint's model for other programs.",
+    "run": "Run a training script until it is finished, whatever kills it.",
+    "prove": "Prove that a training script resumes exactly.",
+    "report": "Write the life of runs as one HTML page.",
+    "schema": "Print the JSON Schema of configs.",
+    "doctor": "Look at what is installed here, and say what will work.",
 }
 
 
@@ -52,12 +52,12 @@ class Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> List[Any]:
         from click.shell_completion import CompletionItem
 
-        return [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items()
+        return [CompletionItem(name, help=text) for name, text in COMMANDS.items()
                 if name.startswith(incomplete)] + click.Command.shell_complete(self, ctx, incomplete)
 
     def resolve_command(self, ctx: click.Context, args: List[str]) -> Any:
@@ -73,9 +73,8 @@ class Commands(click.Group):
 
 def load(name: str) -> click.Command:
     """Imports a command of the table."""
-    module, _, attribute = COMMANDS[name][0].partition(":")
-    made: click.Command = getattr(importlib.import_module("keras_session_ext.cli." + module), attribute)
-    made.short_help = COMMANDS[name][1]
+    made: click.Command = getattr(importlib.import_module("keras_session_ext.cli.commands." + name), name)
+    made.short_help = COMMANDS[name]
     return made
 
 

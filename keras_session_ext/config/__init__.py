@@ -1,9 +1,11 @@
 """Callbacks from a config: a file, a mapping, a DictConfig or a dataclass, with overrides and the environment.
 
-`read.py`, `yaml_text.py`, `json_text.py` and `toml_text.py` make entries of a
-source (`entry.py`: values, each with its place), `select.py` finds the part
-that is meant, `spellings.py` translates Hydra's and Lightning's forms,
-`layers.py` lays the environment and overrides over it, `check.py` says what is
-wrong by the schema, `effective.py` puts these together, and `build.py` makes
-the callbacks. `reference.py` writes the page about it from the schema.
+In the order of the work: `read_source.py` with `parse_yaml.py`, `parse_json.py`
+and `parse_toml.py` makes entries of a source (`located_values.py`: values, each
+with its place), `find_section.py` finds the part that is meant,
+`other_spellings.py` translates Hydra's and Lightning's forms, `overrides.py`
+lays the environment and overrides over it, `schema_check.py` says what is wrong
+by the schema (`schema_file.py`), `effective_settings.py` puts these together,
+and `make_policies.py` and `make_callbacks.py` make what the settings ask for.
+`config_page.py` writes the page about it from the schema.
 """

@@ -85,7 +85,7 @@ def listen(function: Callable[[LifecycleEvent], None]) -> Callable[[], None]:
         raise TypeError("Expected a function that takes a LifecycleEvent. Received: {!r}".format(function))
     _listeners.append(function)
 
-    def stop():
+    def stop() -> None:
         if function in _listeners:
             _listeners.remove(function)
 

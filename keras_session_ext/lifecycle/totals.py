@@ -31,7 +31,7 @@ class Totals:
         (4096, 0.25)
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.step = 0
         self.steps_per_second: Optional[float] = None
         self.exact: Optional[bool] = None

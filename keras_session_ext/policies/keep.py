@@ -6,7 +6,7 @@ and says for each what happens and why; the idea is restic's
 """
 
 import math
-from typing import Dict, Iterable, List, NamedTuple, Sequence
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from keras_session_ext.errors import ConfigError
 from keras_session_ext.policies.monitor import Monitor
@@ -83,18 +83,18 @@ class KeepAny(KeepPolicy):
     def __init__(self, policies: Sequence[KeepPolicy]):
         self.policies = list(policies)
 
-    def wanted(self, infos):
+    def wanted(self, infos: Sequence[CheckpointInfo]) -> Dict[str, str]:
         wanted: Dict[str, str] = {}
         for policy in self.policies:
             for id, reason in policy.wanted(infos).items():
                 wanted[id] = wanted[id] + ", " + reason if id in wanted else reason
         return wanted
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return " | ".join(map(repr, self.policies))
 
 
-def as_keep_policy(policy) -> KeepPolicy:
+def as_keep_policy(policy: Any) -> KeepPolicy:
     """Returns `policy`, or raises `ConfigError` if it is no keep policy."""
     if isinstance(policy, KeepPolicy):
         return policy
@@ -114,10 +114,10 @@ class KeepLast(KeepPolicy):
     def __init__(self, n: int):
         self.n = positive("n", n)
 
-    def wanted(self, infos):
+    def wanted(self, infos: Sequence[CheckpointInfo]) -> Dict[str, str]:
         return {info.id: "one of the last {}".format(self.n) for info in infos[: self.n]}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "KeepLast({})".format(self.n)
 
 
@@ -137,7 +137,7 @@ class KeepBest(KeepPolicy):
         self.n = positive("n", n)
         self.monitor = Monitor(monitor, mode)
 
-    def wanted(self, infos):
+    def wanted(self, infos: Sequence[CheckpointInfo]) -> Dict[str, str]:
         known = [(self.monitor.value(info.metrics), info) for info in infos]
         ranked = sorted(
             ((value, info) for value, info in known if value is not None),
@@ -146,7 +146,7 @@ class KeepBest(KeepPolicy):
         return {info.id: "{} = {:.6g}, one of the best {}".format(self.monitor.name, value, self.n)
                 for value, info in ranked[: self.n]}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "KeepBest({}, {!r})".format(self.n, self.monitor.name)
 
 
@@ -162,7 +162,7 @@ class KeepEvery(KeepPolicy):
         ConfigError: not exactly one distance was given.
     """
 
-    def __init__(self, steps=None, epochs=None, seconds=None):
+    def __init__(self, steps: Optional[int] = None, epochs: Optional[int] = None, seconds: Optional[float] = None):
         given = {name: value for name, value in
                  (("steps", steps), ("epochs", epochs), ("seconds", seconds)) if value is not None}
         if len(given) != 1:
@@ -170,7 +170,7 @@ class KeepEvery(KeepPolicy):
         (self.unit, distance), = given.items()
         self.distance = positive(self.unit, distance, (int, float) if self.unit == "seconds" else (int,))
 
-    def _bucket(self, info: CheckpointInfo):
+    def _bucket(self, info: CheckpointInfo) -> Union[int, Tuple[int, int]]:
         progress = info.progress
         if self.unit == "steps":
             return progress.step // self.distance
@@ -178,13 +178,13 @@ class KeepEvery(KeepPolicy):
             return (progress.stage, progress.epoch // self.distance)
         return math.floor(progress.elapsed_seconds / self.distance)
 
-    def wanted(self, infos):
+    def wanted(self, infos: Sequence[CheckpointInfo]) -> Dict[str, str]:
         first: Dict[object, CheckpointInfo] = {}
         for info in reversed(infos):
             first.setdefault(self._bucket(info), info)
         return {info.id: "the first within {} {}".format(self.distance, self.unit) for info in first.values()}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "KeepEvery({}={})".format(self.unit, self.distance)
 
 
@@ -202,7 +202,7 @@ class KeepSize(KeepPolicy):
     def __init__(self, size_bytes: int):
         self.size_bytes = positive("size_bytes", size_bytes)
 
-    def wanted(self, infos):
+    def wanted(self, infos: Sequence[CheckpointInfo]) -> Dict[str, str]:
         wanted: Dict[str, str] = {}
         total = 0
         for info in infos:
@@ -212,12 +212,12 @@ class KeepSize(KeepPolicy):
             wanted[info.id] = "among the newest that fit into {} bytes".format(self.size_bytes)
         return wanted
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "KeepSize({})".format(self.size_bytes)
 
 
 class KeepAll(KeepPolicy):
     """Keeps everything."""
 
-    def wanted(self, infos):
+    def wanted(self, infos: Sequence[CheckpointInfo]) -> Dict[str, str]:
         return {info.id: "everything is kept" for info in infos}

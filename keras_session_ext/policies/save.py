@@ -8,7 +8,7 @@ with `logs={}` and after every epoch with the epoch's logs.
 import logging
 import signal as signal_module
 import time
-from typing import Any, Callable, Dict, Iterable, List, Optional, Union
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Type, Union
 
 from keras_session_ext.errors import ConfigError
 from keras_session_ext.policies.monitor import Monitor
@@ -17,7 +17,7 @@ from keras_session_ext.progress import Progress
 logger = logging.getLogger("keras_session_ext")
 
 
-def positive(name: str, value: Any, kinds=(int,)) -> Any:
+def positive(name: str, value: Any, kinds: Tuple[Type[float], ...] = (int,)) -> Any:
     """Returns `value`, or raises `ConfigError` naming the argument."""
     if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
         expected = "a positive whole number" if kinds == (int,) else "a positive number of seconds"
@@ -63,10 +63,10 @@ class CallablePolicy(SavePolicy):
     def __init__(self, function: Callable[[Progress, Dict[str, Any]], bool]):
         self.function = function
 
-    def __call__(self, progress, logs):
+    def __call__(self, progress: Progress, logs: Dict[str, Any]) -> bool:
         return bool(self.function(progress, logs))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return getattr(self.function, "__name__", type(self.function).__name__)
 
 
@@ -84,11 +84,11 @@ class AnyPolicy(SavePolicy):
             self.policies += policy.policies if isinstance(policy, AnyPolicy) else [policy]
         self.fired: List[str] = []
 
-    def begin(self, progress):
+    def begin(self, progress: Progress) -> None:
         for policy in self.policies:
             policy.begin(progress)
 
-    def __call__(self, progress, logs):
+    def __call__(self, progress: Progress, logs: Dict[str, Any]) -> bool:
         # every policy is asked, so that each keeps its own count
         self.fired = [repr(policy) for policy in self.policies if policy(progress, logs)]
         return bool(self.fired)
@@ -98,15 +98,15 @@ class AnyPolicy(SavePolicy):
         """Whether a save may be asked for in the middle of a validation."""
         return not all(isinstance(policy, (EveryEpochs, EverySteps, OnBest)) for policy in self.policies)
 
-    def get_state(self):
+    def get_state(self) -> Dict[str, Any]:
         return {repr(policy): policy.get_state() for policy in self.policies if policy.get_state()}
 
-    def set_state(self, state):
+    def set_state(self, state: Dict[str, Any]) -> None:
         for policy in self.policies:
             if repr(policy) in state:
                 policy.set_state(state[repr(policy)])
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return " | ".join(map(repr, self.policies))
 
 
@@ -144,15 +144,15 @@ class EverySteps(SavePolicy):
         self.n = positive("n", n)
         self._seen = 0
 
-    def begin(self, progress):
+    def begin(self, progress: Progress) -> None:
         self._seen = progress.step
 
-    def __call__(self, progress, logs):
+    def __call__(self, progress: Progress, logs: Dict[str, Any]) -> bool:
         due = progress.step // self.n > self._seen // self.n
         self._seen = progress.step
         return due
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "EverySteps({})".format(self.n)
 
 
@@ -171,16 +171,16 @@ class EveryEpochs(SavePolicy):
         self.n = positive("n", n)
         self._at = (0, 0)
 
-    def begin(self, progress):
+    def begin(self, progress: Progress) -> None:
         self._at = (progress.stage, progress.epoch)
 
-    def __call__(self, progress, logs):
+    def __call__(self, progress: Progress, logs: Dict[str, Any]) -> bool:
         at = (progress.stage, progress.epoch)
         due = progress.batch == 0 and at > self._at and progress.epoch % self.n == 0
         self._at = max(at, self._at)
         return due
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "EveryEpochs({})".format(self.n)
 
 
@@ -205,17 +205,17 @@ class EverySeconds(SavePolicy):
         self._clock = clock
         self._last = clock()
 
-    def begin(self, progress):
+    def begin(self, progress: Progress) -> None:
         self._last = self._clock()
 
-    def __call__(self, progress, logs):
+    def __call__(self, progress: Progress, logs: Dict[str, Any]) -> bool:
         now = self._clock()
         due = now - self._last >= self.s
         if due:
             self._last = now
         return due
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "EverySeconds({})".format(self.s)
 
 
@@ -238,7 +238,7 @@ class OnBest(SavePolicy):
         self.best: Optional[float] = None
         self._warned = False
 
-    def __call__(self, progress, logs):
+    def __call__(self, progress: Progress, logs: Dict[str, Any]) -> bool:
         if not logs:
             return False
         if self.monitor.name not in logs and not self._warned:
@@ -251,13 +251,13 @@ class OnBest(SavePolicy):
             self.best = value
         return due
 
-    def get_state(self):
+    def get_state(self) -> Dict[str, Any]:
         return {} if self.best is None else {"best": repr(self.best)}
 
-    def set_state(self, state):
+    def set_state(self, state: Dict[str, Any]) -> None:
         self.best = float(state["best"])
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         mode = "" if self.mode == "auto" else ", {!r}".format(self.mode)
         return "OnBest({!r}{})".format(self.monitor.name, mode)
 
@@ -278,12 +278,12 @@ class OnSignal(SavePolicy):
         OnSignal(SIGTERM, SIGUSR1)
     """
 
-    def __init__(self, *signals):
+    def __init__(self, *signals: Union[int, str]):
         self.signals = [self._signal(one) for one in (signals or (signal_module.SIGTERM,))]
         self.received = 0  # a plain attribute: all a signal handler may touch
 
     @staticmethod
-    def _signal(value):
+    def _signal(value: Union[int, str]) -> signal_module.Signals:
         try:
             found = signal_module.Signals[value] if isinstance(value, str) else signal_module.Signals(value)
         except (KeyError, ValueError):
@@ -295,8 +295,8 @@ class OnSignal(SavePolicy):
             )
         return found
 
-    def __call__(self, progress, logs):
+    def __call__(self, progress: Progress, logs: Dict[str, Any]) -> bool:
         return bool(self.received)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "OnSignal({})".format(", ".join(one.name for one in self.signals))

@@ -10,7 +10,7 @@ A kind has a `NAME` and three functions, and knows of no other kind:
 """
 
 from keras_session_ext.state import callbacks, data, history, optimizer, random, variables
-from keras_session_ext.state.run import Run
+from keras_session_ext.state.live_run import Run
 
 #: in the order they are restored
 KINDS = (variables, optimizer, history, callbacks, random, data)

@@ -6,11 +6,12 @@ constructor arguments stay the script's to say.
 """
 
 import os
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 from keras_session_ext import files
 from keras_session_ext.errors import ConfigError
-from keras_session_ext.state import attributes, tree
+from keras_session_ext.state import object_attributes, plain_values
+from keras_session_ext.state.live_run import Run
 
 NAME = "callbacks"
 
@@ -24,42 +25,42 @@ def keyed(peers: List[Any]) -> Iterator[Tuple[str, Any]]:
         yield "{} {}".format(name, seen[name]), peer
 
 
-def _looks(run) -> Iterator[Tuple[str, Any]]:
+def _looks(run: Run) -> Iterator[Tuple[str, Any]]:
     for key, peer in keyed(run.peers):
         skipped = run.family.skipped_attributes(peer)
-        if skipped is not None and attributes.own_state(peer) is None:
-            yield key, attributes.look(peer, skipped, run)
+        if skipped is not None and object_attributes.own_state(peer) is None:
+            yield key, object_attributes.look(peer, skipped, run)
 
 
-def before_begin(run) -> None:
+def before_begin(run: Run) -> None:
     """Remembers what every peer looks like right before its `on_train_begin`."""
     run.before = {key: found.fingerprints() for key, found in _looks(run)}
 
 
-def begin(run) -> None:
+def begin(run: Run) -> None:
     """Remembers what every peer looks like right after its `on_train_begin`."""
-    run.baseline = {key: attributes.baseline(found, run.before.get(key, {})) for key, found in _looks(run)}
+    run.baseline = {key: object_attributes.baseline(found, run.before.get(key, {})) for key, found in _looks(run)}
 
 
-def values(run) -> Dict[str, Any]:
+def values(run: Run) -> Dict[str, Any]:
     """Copies of all that can be captured, for a second start in one process."""
-    return {key: {"values": tree.copy(found.values)} for key, found in _looks(run)}
+    return {key: {"values": plain_values.copy(found.values)} for key, found in _looks(run)}
 
 
-def capture(run) -> Dict[str, Any]:
+def capture(run: Run) -> Dict[str, Any]:
     return {key: state for key, state in ((key, _capture(key, peer, run)) for key, peer in keyed(run.peers)) if state}
 
 
-def _capture(key: str, peer: Any, run) -> Dict[str, Any]:
+def _capture(key: str, peer: Any, run: Run) -> Dict[str, Any]:
     skipped = run.family.skipped_attributes(peer)
     if skipped is None or run.family.is_peer(peer, "History"):
         return {}
-    own = attributes.own_state(peer)
+    own = object_attributes.own_state(peer)
     if own is not None:
         return {"own": _own_state(peer, own[0])}
-    found = attributes.look(peer, skipped, run)
+    found = object_attributes.look(peer, skipped, run)
     begun = run.baseline.get(key, {})
-    changed, large = attributes.changed(found, begun)
+    changed, large = object_attributes.changed(found, begun)
     state: Dict[str, Any] = {"values": changed, "missing": found.opaque + large if _is_users(peer, run) else large}
     if _is_users(peer, run):
         state["baseline"] = {name: print_ for name, print_ in begun.items() if name not in changed}
@@ -68,28 +69,28 @@ def _capture(key: str, peer: Any, run) -> Dict[str, Any]:
     return state
 
 
-def _own_state(peer, get) -> Any:
+def _own_state(peer: Any, get: Callable[[], Any]) -> Any:
     try:
-        return tree.copy(get())
-    except tree.NotPlain as error:
+        return plain_values.copy(get())
+    except plain_values.NotPlain as error:
         raise ConfigError(
             "{}.get_state() returned something that cannot be stored: {}. Return numbers, text, lists, dicts, arrays "
             "or random generators.".format(type(peer).__name__, error))
 
 
-def _is_users(peer: Any, run) -> bool:
+def _is_users(peer: Any, run: Run) -> bool:
     return not run.family.owns(peer)
 
 
-def _csv_bytes(peer) -> int:
+def _csv_bytes(peer: Any) -> int:
     if peer.csv_file is not None and not getattr(peer.csv_file, "closed", False):  # a GFile does not say
         peer.csv_file.flush()
     return os.path.getsize(peer.filename) if os.path.exists(peer.filename) else 0
 
 
-def by_class(state: Dict[str, Any], run) -> Dict[str, Any]:
+def by_class(state: Dict[str, Any], run: Run) -> Dict[str, Any]:
     """The state of another Keras's peers under the names that their classes have here."""
-    def short(key):
+    def short(key: str) -> str:
         return key.rsplit(" ", 1)[0].rsplit(".", 1)[-1] + " " + key.rsplit(" ", 1)[-1]
 
     here = {short(key): (key, peer) for key, peer in keyed(run.peers)}
@@ -111,7 +112,7 @@ def missing(state: Dict[str, Any]) -> List[str]:
             for key, saved in state.items() for name in saved.get("missing", ())]
 
 
-def before_train_begin(state: Dict[str, Any], run) -> None:
+def before_train_begin(state: Dict[str, Any], run: Run) -> None:
     """CSVLogger truncates its file in `on_train_begin`: it is made to append behind the rows that count."""
     for key, peer in keyed(run.peers):
         if run.family.is_peer(peer, "CSVLogger") and state.get(key, {}).get("csv_bytes"):
@@ -123,11 +124,11 @@ def before_train_begin(state: Dict[str, Any], run) -> None:
             peer.append = True
 
 
-def check(state: Dict[str, Any], run) -> List[str]:
+def check(state: Dict[str, Any], run: Run) -> List[str]:
     return []
 
 
-def changes(state: Dict[str, Any], run) -> List[str]:
+def changes(state: Dict[str, Any], run: Run) -> List[str]:
     """Peers that came or went since the checkpoint."""
     live = {key for key, peer in keyed(run.peers) if run.family.skipped_attributes(peer) is not None}
     names = {key: key.split(" ")[0].rsplit(".", 1)[-1] for key in live | set(state)}
@@ -140,16 +141,16 @@ def changes(state: Dict[str, Any], run) -> List[str]:
                    if key not in state and names[key] != "History"]
 
 
-def restore(state: Dict[str, Any], run) -> None:
+def restore(state: Dict[str, Any], run: Run) -> None:
     for key, peer in keyed(run.peers):
         saved = state.get(key)
         if not saved:
             continue
         if "own" in saved:
-            own = attributes.own_state(peer)
+            own = object_attributes.own_state(peer)
             if own is not None:
-                own[1](tree.copy(saved["own"]))
+                own[1](plain_values.copy(saved["own"]))
             continue
         skipped = run.family.skipped_attributes(peer) or set()
-        for name in attributes.put_back(peer, saved["values"], skipped, run):
+        for name in object_attributes.put_back(peer, saved["values"], skipped, run):
             run.report.because("{} has no {} any more".format(type(peer).__name__, name))

@@ -1,8 +1,9 @@
 """The data: passes begun, batches trained on, and the state of the source itself."""
 
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterator, List, Tuple
 
-from keras_session_ext.state import attributes, tree
+from keras_session_ext.state import object_attributes, plain_values
+from keras_session_ext.state.live_run import Run
 
 NAME = "data"
 
@@ -14,17 +15,17 @@ _BEHIND = ("the generator was given to an earlier fit, which was finished and dr
 _behind: List[Any] = []  # generators not where the uninterrupted run has them; a zip takes no weak reference
 
 
-def begin(run) -> None:
+def begin(run: Run) -> None:
     """Remembers what the user's sources look like before training."""
     if run.generator is not None and any(one is run.generator for one in _behind):
         run.report.because(_BEHIND)
     run.source_baseline = {}
     for name, source in _sources(run):
-        if attributes.own_state(source) is None:
-            run.source_baseline[name] = attributes.baseline(attributes.look(source, set(), run), {})
+        if object_attributes.own_state(source) is None:
+            run.source_baseline[name] = object_attributes.baseline(object_attributes.look(source, set(), run), {})
 
 
-def _sources(run):
+def _sources(run: Run) -> Iterator[Tuple[str, Any]]:
     """The user's own objects that batches come from, training's and validation's."""
     if run.feed.user_source is not None:
         yield "training", run.feed.user_source
@@ -32,34 +33,35 @@ def _sources(run):
         yield "validation", run.validation_data
 
 
-def epoch_start(run) -> None:
+def epoch_start(run: Run) -> None:
     """Captures the source's state before it is asked for the epoch's batches."""
     if run.feed.begins_pass:
         run.source_state = _state(run, "training")
 
 
-def _state(run, name: str) -> Any:
+def _state(run: Run, name: str) -> Any:
     source = dict(_sources(run)).get(name)
     if source is None:
         return None
-    own = attributes.own_state(source)
+    own = object_attributes.own_state(source)
     if own is not None:
-        return {"own": tree.copy(own[0]())}
-    values, large = attributes.changed(attributes.look(source, set(), run), run.source_baseline.get(name, {}))
-    return {"values": values, "large": large, "baseline": run.source_baseline.get(name, {})}
+        return {"own": plain_values.copy(own[0]())}
+    baseline = run.source_baseline.get(name, {})
+    values, large = object_attributes.changed(object_attributes.look(source, set(), run), baseline)
+    return {"values": values, "large": large, "baseline": baseline}
 
 
-def restore_source(state: Dict[str, Any], run, name: str = "training") -> None:
+def restore_source(state: Dict[str, Any], run: Run, name: str = "training") -> None:
     """Gives a source the state it had at the start of the pass, or now between epochs."""
     saved, source = state[name + "_source"], dict(_sources(run)).get(name)
     if not saved or source is None:
         return
-    own = attributes.own_state(source)
+    own = object_attributes.own_state(source)
     if "own" in saved:
         if own is not None:
-            own[1](tree.copy(saved["own"]))
+            own[1](plain_values.copy(saved["own"]))
         return
-    attributes.put_back(source, saved["values"], set(), run)
+    object_attributes.put_back(source, saved["values"], set(), run)
     kind = type(source).__name__
     for large in saved["large"]:
         run.report.because("{}'s attribute {} cannot be captured; offer get_state and set_state".format(kind, large))
@@ -69,7 +71,7 @@ def restore_source(state: Dict[str, Any], run, name: str = "training") -> None:
             run.report.because("{}'s attribute {} is not what it was; make it from a seed".format(kind, attribute))
 
 
-def capture(run) -> Dict[str, Any]:
+def capture(run: Run) -> Dict[str, Any]:
     between = not run.mid_epoch
     return {
         "feed": run.feed.capture(at_epoch_end=between),
@@ -83,7 +85,7 @@ def capture(run) -> Dict[str, Any]:
     }
 
 
-def pass_over(state: Dict[str, Any], run) -> None:
+def pass_over(state: Dict[str, Any], run: Run) -> None:
     """A finished fit is not trained again: its generator is brought to where that fit left it, where this is known."""
     if run.generator is None:
         return
@@ -95,7 +97,7 @@ def pass_over(state: Dict[str, Any], run) -> None:
                            "script sets")
 
 
-def why_not_exact(run) -> List[str]:
+def why_not_exact(run: Run) -> List[str]:
     """Reasons why the rest of the run could not be replayed from here."""
     reasons = list(run.feed.why_not_exact()) + run.feed.shares_shuffle(run.validation_data)
     if run.validation is not None:
@@ -107,7 +109,7 @@ def why_not_exact(run) -> List[str]:
     return reasons
 
 
-def check(state: Dict[str, Any], run) -> List[str]:
+def check(state: Dict[str, Any], run: Run) -> List[str]:
     if not (run.mid_epoch or (state["feed"]["open"] and state["feed"]["consumed"])):
         return []
     then, now = state["describe"], run.feed.describe()
@@ -119,7 +121,7 @@ def check(state: Dict[str, Any], run) -> List[str]:
     return problems
 
 
-def restore(state: Dict[str, Any], run) -> None:
+def restore(state: Dict[str, Any], run: Run) -> None:
     run.validation_iterators = state["validation_iterators"]
     run.feed.resume(state["feed"], run.progress.batch, run.epoch_over, run.stopped)
     restore_source(state, run)

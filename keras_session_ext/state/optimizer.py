@@ -2,23 +2,24 @@
 
 from typing import Any, Dict, List
 
-from keras_session_ext.state import crossing
+from keras_session_ext.backend.transfer.plan import plan_slots
+from keras_session_ext.state.live_run import Run
 from keras_session_ext.state.variables import carry, compare, store
 
 NAME = "optimizer"
 
 
-def capture(run) -> Dict[str, Any]:
+def capture(run: Run) -> Dict[str, Any]:
     leaves = run.family.optimizer_variables(run.model)
     return dict(store(leaves, run.family.read(leaves)), optimizers=run.tables["optimizers"])
 
 
-def tables(state: Dict[str, Any], run) -> List[Dict[str, Any]]:
+def tables(state: Dict[str, Any], run: Run) -> List[Dict[str, Any]]:
     """What the checkpoint says of its optimizers, such as which weights they train; nothing of another Keras's."""
     return [] if run.foreign else state.get("optimizers", [])
 
 
-def check(state: Dict[str, Any], run) -> List[str]:
+def check(state: Dict[str, Any], run: Run) -> List[str]:
     if run.foreign:
         return []  # what has no counterpart is told, and begins anew
     # slots are named after the model's automatic names: position, shape and dtype decide
@@ -28,7 +29,7 @@ def check(state: Dict[str, Any], run) -> List[str]:
     return compare(state, leaves, "the optimizer")
 
 
-def cross(state: Dict[str, Any], weights: Dict[int, int], run) -> List[str]:
+def cross(state: Dict[str, Any], weights: Dict[int, int], run: Run) -> List[str]:
     """Carries over what another Keras's optimizers kept; returns what was not."""
     notes: List[str] = []
     leaves = run.family.optimizer_variables(run.model)
@@ -36,11 +37,11 @@ def cross(state: Dict[str, Any], weights: Dict[int, int], run) -> List[str]:
     if len(then) != len(now):
         notes.append("{} optimizers at the checkpoint, {} now".format(len(then), len(now)))
     for one, other in zip(then, now):
-        found = crossing.plan_slots(one, other, weights)
+        found = plan_slots(one, other, weights)
         carry(found.moves, list(state["arrays"].values()), leaves, run)
         notes += found.notes
     return notes
 
 
-def restore(state: Dict[str, Any], run) -> None:
+def restore(state: Dict[str, Any], run: Run) -> None:
     run.family.assign(run.family.optimizer_variables(run.model), list(state["arrays"].values()))

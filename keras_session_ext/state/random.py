@@ -6,29 +6,30 @@ they serve to make the epoch's batches again.
 
 from typing import Any, Dict, List
 
-from keras_session_ext.backend import random as host_random
+from keras_session_ext.backend.randomness import host_random
+from keras_session_ext.state.live_run import Run
 
 NAME = "random"
 
 
-def capture(run) -> Dict[str, Any]:
+def capture(run: Run) -> Dict[str, Any]:
     return run.family.random_state(run.model)
 
 
-def check(state: Dict[str, Any], run) -> List[str]:
+def check(state: Dict[str, Any], run: Run) -> List[str]:
     return []
 
 
-def restore(state: Dict[str, Any], run) -> None:
+def restore(state: Dict[str, Any], run: Run) -> None:
     _put_back(state, run)
 
 
-def _put_back(state: Dict[str, Any], run) -> None:
+def _put_back(state: Dict[str, Any], run: Run) -> None:
     for reason in run.family.set_random_state(state, run.model):
         run.report.because(reason)
 
 
-def settle(state: Dict[str, Any], run) -> None:
+def settle(state: Dict[str, Any], run: Run) -> None:
     """Puts the snapshot's random state back after skipped batches were drawn again.
 
     A source that runs ahead has drawn for batches that training has not seen:
@@ -40,7 +41,7 @@ def settle(state: Dict[str, Any], run) -> None:
     for name, then in state["host"].items():
         if name not in now or not run.feed.drew_ahead(name):
             continue
-        if name not in run.feed.tap.shared:
+        if not run.feed.shares_draws(name):
             del host[name]
         elif not host_random.same(then, now[name]):
             run.report.because(

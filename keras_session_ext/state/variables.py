@@ -1,36 +1,40 @@
 """The model's variables: weights, seed generators, states of RNNs, and metrics in the middle of an epoch."""
 
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence, Tuple
 
-from keras_session_ext.state import crossing
+import numpy as np
+
+from keras_session_ext.backend.transfer.plan import Plan, plan_weights
+from keras_session_ext.backend.variables import Leaf
+from keras_session_ext.state.live_run import Run
 
 NAME = "variables"
 
 
-def capture(run) -> Dict[str, Any]:
+def capture(run: Run) -> Dict[str, Any]:
     leaves, metrics = run.family.model_variables(run.model), run.family.metric_variables(run.model)
     arrays = run.family.read(leaves + metrics)
     return {"model": store(leaves, arrays), "metrics": store(metrics, arrays[len(leaves):]),
             "layers": run.tables["layers"]}
 
 
-def store(leaves, arrays) -> Dict[str, Any]:
+def store(leaves: Sequence[Leaf], arrays: Sequence[np.ndarray]) -> Dict[str, Any]:
     """Arrays by key, with Keras's paths for messages."""
     return {"arrays": {leaf.key: array for leaf, array in zip(leaves, arrays)},
             "paths": [leaf.path for leaf in leaves]}
 
 
-def plan(state: Dict[str, Any], run) -> crossing.Plan:
+def plan(state: Dict[str, Any], run: Run) -> Plan:
     """How the weights of another Keras meet those of the model."""
     if "layers" not in state:
-        return crossing.Plan([], ["the checkpoint is of {} and says nothing of its layers; it is restored by the Keras "
+        return Plan([], ["the checkpoint is of {} and says nothing of its layers; it is restored by the Keras "
                                   "it was taken on".format(run.foreign)], [])
-    return crossing.plan_weights(state["layers"], run.tables["layers"],
+    return plan_weights(state["layers"], run.tables["layers"],
                                  [tuple(array.shape) for array in state["model"]["arrays"].values()],
                                  [leaf.shape for leaf in run.family.model_variables(run.model)])
 
 
-def check(state: Dict[str, Any], run) -> List[str]:
+def check(state: Dict[str, Any], run: Run) -> List[str]:
     if run.foreign:
         return plan(state, run).problems
     problems = compare(state["model"], run.family.model_variables(run.model), "the model")
@@ -39,7 +43,7 @@ def check(state: Dict[str, Any], run) -> List[str]:
     return problems
 
 
-def compare(stored: Dict[str, Any], leaves, whose: str) -> List[str]:
+def compare(stored: Dict[str, Any], leaves: Sequence[Leaf], whose: str) -> List[str]:
     """Every difference between what was stored and what is there, both ways.
 
     Positions and local names count; Keras's automatic names (`dense_1`) do not.
@@ -59,13 +63,13 @@ def compare(stored: Dict[str, Any], leaves, whose: str) -> List[str]:
     return problems
 
 
-def carry(moves, arrays: List[Any], leaves, run) -> None:
+def carry(moves: Sequence[Tuple[int, int]], arrays: Sequence[np.ndarray], leaves: Sequence[Leaf], run: Run) -> None:
     """Assigns arrays of another Keras."""
     pairs = [(leaves[place], arrays[number].astype(leaves[place].dtype)) for number, place in moves]
     run.family.assign([leaf for leaf, _ in pairs], [array for _, array in pairs])
 
 
-def restore(state: Dict[str, Any], run) -> None:
+def restore(state: Dict[str, Any], run: Run) -> None:
     if run.foreign:
         carry(plan(state, run).moves, list(state["model"]["arrays"].values()), run.family.model_variables(run.model),
               run)

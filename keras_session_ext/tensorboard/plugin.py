@@ -6,7 +6,7 @@ https://github.com/tensorflow/tensorboard/blob/2.21.0/ADDING_A_PLUGIN.md
 import json
 import mimetypes
 import os
-from typing import Any, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 from tensorboard import plugin_util, version
 from tensorboard.plugins import base_plugin
@@ -15,8 +15,8 @@ from werkzeug import wrappers
 from keras_session_ext import files
 from keras_session_ext.lifecycle.journal import Reading, parse
 from keras_session_ext.lifecycle.timeline import timeline
-from keras_session_ext.tensorboard.metadata import PLUGIN_NAME, TAG
-from keras_session_ext.tensorboard.page import STATIC
+from keras_session_ext.tensorboard.plugin_names import PLUGIN_NAME, TAG
+from keras_session_ext.tensorboard.report_page import STATIC
 
 _HEADERS = [("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store")]
 
@@ -33,23 +33,23 @@ class SessionPlugin(base_plugin.TBPlugin):
 
     plugin_name = PLUGIN_NAME
 
-    def __init__(self, context):
+    def __init__(self, context: Any):
         self._context = context
         self._known: Dict[str, Tuple[Any, Reading]] = {}  # run -> what it was read from, and its events
 
-    def get_plugin_apps(self):
+    def get_plugin_apps(self) -> Dict[str, Callable[..., Any]]:
         """The routes, below data/plugin/session."""
         routes = {"/" + name: self._static for name in files.names(STATIC)}
         return dict(routes, **{"/runs": self._runs, "/timeline": self._timeline})
 
-    def is_active(self):
+    def is_active(self) -> bool:
         """Whether there is a run to show, for TensorBoards that do not find out by the plugin's name."""
         return self._provider is None and bool(self._names(None))
 
-    def data_plugin_names(self):
+    def data_plugin_names(self) -> Tuple[str, ...]:
         return (PLUGIN_NAME,)
 
-    def frontend_metadata(self):
+    def frontend_metadata(self) -> Any:
         return base_plugin.FrontendMetadata(es_module_path="/index.js", tab_name="Session")
 
     # -- reading: by the data provider, or by the multiplexer of older TensorBoards
@@ -89,14 +89,14 @@ class SessionPlugin(base_plugin.TBPlugin):
     # -- the routes
 
     @_route
-    def _static(self, request):
+    def _static(self, request: wrappers.Request) -> wrappers.Response:
         name = os.path.basename(request.path)
         kind = "text/javascript" if name.endswith(".js") else mimetypes.guess_type(name)[0]
         return wrappers.Response(files.read_all(os.path.join(STATIC, name)), content_type="{}; charset=utf-8".format(
             kind), headers=_HEADERS)
 
     @_route
-    def _runs(self, request):
+    def _runs(self, request: wrappers.Request) -> wrappers.Response:
         try:
             return _json([{"name": run, "headline": self._story(request, run)["headline"]}
                           for run in self._names(request)])
@@ -104,7 +104,7 @@ class SessionPlugin(base_plugin.TBPlugin):
             return _json({"message": "{}: {}".format(type(error).__name__, error)}, 501)
 
     @_route
-    def _timeline(self, request):
+    def _timeline(self, request: wrappers.Request) -> wrappers.Response:
         run = request.args.get("run", "")
         if run not in self._names(request):
             return _json({"message": "There is no run {!r} here.".format(run)}, 404)
@@ -132,5 +132,5 @@ def _only(datum: Any) -> Any:
     return array.item() if array is not None and array.size == 1 else b"no text"
 
 
-def _json(value: Any, status: int = 200) -> Any:
+def _json(value: Any, status: int = 200) -> wrappers.Response:
     return wrappers.Response(json.dumps(value), status=status, content_type="application/json", headers=_HEADERS)

@@ -6,10 +6,11 @@ import os
 
 import numpy as np
 
-from keras_session_ext.checkpoint import layout
-from keras_session_ext.checkpoint.writer import Encoder, Tensor
+from keras_session_ext.checkpoint import hdf5_layout
+from keras_session_ext.checkpoint.encoder import Encoder, Tensor
+from keras_session_ext.store.local import write_file
 
-EMPTY_VIEW = layout.KerasView((), (), ())
+EMPTY_VIEW = hdf5_layout.KerasView((), (), ())
 
 
 def fields(**changes):
@@ -27,9 +28,10 @@ def small_tensors():
             Tensor("random/1", "random", np.array(7, np.int64))]
 
 
-def write(path, tensors=None, view=EMPTY_VIEW, encoder=None, **changes):
+def write(path, tensors=None, view=EMPTY_VIEW, encoder=None, mode=0o600, **changes):
     path = os.fspath(path)
-    (encoder or Encoder()).write(path, fields(**changes), small_tensors() if tensors is None else tensors, view)
+    tensors = small_tensors() if tensors is None else tensors
+    write_file(path, (encoder or Encoder()).encode(fields(**changes), tensors, view), mode)
     return path
 
 

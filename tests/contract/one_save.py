@@ -12,10 +12,10 @@ import sys
 import numpy as np
 
 from keras_session_ext.checkpoint import header
-from keras_session_ext.checkpoint.directory import RunDirectory, temporary_name
-from keras_session_ext.checkpoint.layout import KerasView
-from keras_session_ext.checkpoint.writer import Encoder, Tensor
+from keras_session_ext.checkpoint.encoder import Encoder, Tensor
+from keras_session_ext.checkpoint.hdf5_layout import KerasView
 from keras_session_ext.policies.keep import KeepLast
+from keras_session_ext.store.run_directory import RunDirectory
 
 VIEW = KerasView((("model_config", b"{}"),), (), (("dense", (("kernel", 0),)),))
 STEPS = (10, 20)
@@ -23,18 +23,17 @@ STEPS = (10, 20)
 
 def save(directory, encoder, step):
     """One save, in the order of session.py."""
-    final = directory.new_path(step)
-    temporary = temporary_name(final)
+    id = directory.new_id(step)
     fields = {
-        "id": os.path.basename(final)[:-3], "parent": None, "run": "r", "branch_of": None, "reason": "", "metrics": {},
+        "id": id, "parent": None, "run": "r", "branch_of": None, "reason": "", "metrics": {},
         "generation": directory.generation, "created": 0.0, "finished": False, "reasons": [], "session": {},
         "progress": {"stage": 0, "epoch": 0, "batch": step, "step": step, "elapsed_seconds": 0.0},
     }
     tensors = [Tensor("variables/0", "variables", np.full(3000, step, np.float32)),
                Tensor("random/1", "random", np.array(step))]
-    size = encoder.write(temporary, fields, tensors, VIEW)
-    directory.publish(temporary, final)
-    return header.info(dict(fields, size_bytes=size), final)
+    image = encoder.encode(fields, tensors, VIEW)
+    directory.publish(id, image)
+    return header.info(dict(fields, size_bytes=image.size_bytes), directory.path_of(id))
 
 
 def main(path):

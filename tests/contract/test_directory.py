@@ -16,9 +16,11 @@ from files_of_ours import EMPTY_VIEW, fields, small_tensors, write
 
 import keras_session_ext
 from keras_session_ext import CheckpointCorrupt, DirectoryBusy, SessionError, files, list_checkpoints, verify_checkpoint
-from keras_session_ext.checkpoint.directory import RunDirectory, save_file, temporary_name
-from keras_session_ext.checkpoint.writer import BackgroundWriter, Encoder
+from keras_session_ext.checkpoint.encoder import CheckpointImage, Encoder
 from keras_session_ext.policies.keep import KeepAll, KeepLast, Plan
+from keras_session_ext.run.background_writer import BackgroundWriter
+from keras_session_ext.store.local import save_file, temporary_name, write_file
+from keras_session_ext.store.run_directory import RunDirectory
 
 ENVIRONMENT = dict(os.environ, PYTHONPATH=os.pathsep.join([
     os.path.dirname(os.path.dirname(keras_session_ext.__file__)), os.path.dirname(os.path.abspath(__file__))]))
@@ -39,13 +41,11 @@ def owned(path):
 
 def save(directory, step, finished=False, encoder=None):
     """One save, as the session does it."""
-    final = directory.new_path(step)
-    temporary = temporary_name(final)
-    made = fields(id=os.path.basename(final)[:-3], generation=directory.generation, finished=finished)
+    id = directory.new_id(step)
+    made = fields(id=id, generation=directory.generation, finished=finished)
     made["progress"] = dict(made["progress"], step=step)
-    (encoder or Encoder()).write(temporary, made, small_tensors(), EMPTY_VIEW)
-    directory.publish(temporary, final)
-    return final
+    directory.publish(id, (encoder or Encoder()).encode(made, small_tensors(), EMPTY_VIEW))
+    return directory.path_of(id)
 
 
 def python(script, *arguments, **options):
@@ -97,7 +97,8 @@ def test_generations_and_steps_outgrow_their_digits(path):
 
 
 def test_two_starts_at_once_claim_different_generations(path):
-    claim = ("import sys; from keras_session_ext.checkpoint.directory import RunDirectory, files\n"
+    claim = ("import sys; from keras_session_ext import files\n"
+             "from keras_session_ext.store.run_directory import RunDirectory\n"
              "files.make_directory(sys.argv[1] + '/checkpoints')\n"
              "d = RunDirectory(sys.argv[1]); print('ready', flush=True); sys.stdin.readline()\n"
              "d._claim(); print(d.generation, flush=True)")
@@ -134,7 +135,7 @@ def test_a_group_shares_everything(path):
     try:
         directory = RunDirectory(path, group=True)
         directory.acquire()
-        final = save(directory, 1, encoder=Encoder(directory.file_mode))
+        final = save(directory, 1)
         directory.release()
     finally:
         os.umask(previous)
@@ -208,7 +209,7 @@ def test_an_older_generation_cannot_acquire_again(path):
 
 # -- the lock
 
-HOLD = ("import sys; from keras_session_ext.checkpoint.directory import RunDirectory\n"
+HOLD = ("import sys; from keras_session_ext.store.run_directory import RunDirectory\n"
         "d = RunDirectory(sys.argv[1]); d.acquire(); print(d.generation, flush=True); sys.stdin.readline()\n"
         "d.release(); print('released', flush=True); sys.stdin.readline()")
 
@@ -248,7 +249,7 @@ def test_a_killed_process_holds_nothing(path):
 
 def test_a_worker_that_outlives_the_training_holds_nothing(path):
     """A forked child inherits the descriptor; flock would stay held by it."""
-    script = ("import os, sys, time\nfrom keras_session_ext.checkpoint.directory import RunDirectory\n"
+    script = ("import os, sys, time\nfrom keras_session_ext.store.run_directory import RunDirectory\n"
               "d = RunDirectory(sys.argv[1]); d.acquire()\n"
               "worker = os.fork()\n"
               "if not worker:\n    os.close(1); sys.stdin.readline(); os._exit(0)\n"
@@ -263,7 +264,7 @@ def test_a_worker_that_outlives_the_training_holds_nothing(path):
 
 
 def test_a_forked_child_does_not_own_the_parents_lock(owned):
-    script = ("import os, sys\nfrom keras_session_ext.checkpoint.directory import RunDirectory\n"
+    script = ("import os, sys\nfrom keras_session_ext.store.run_directory import RunDirectory\n"
               "from keras_session_ext.errors import DirectoryBusy\n"
               "RunDirectory(sys.argv[1]).acquire()\n"
               "child = os.fork()\n"
@@ -366,12 +367,11 @@ def test_a_leftover_link_is_removed_and_not_followed(path, tmp_path):
 # -- publication
 
 
-def make_temporary(directory, content=b"new"):
-    final = directory.new_path(1)
-    temporary = temporary_name(final)
-    with open(temporary, "wb") as handle:
-        handle.write(content)
-    return temporary, final
+NEW = CheckpointImage(3, [], b"new")
+
+
+def unfinished(directory):
+    return [name for name in os.listdir(directory.checkpoints) if name.startswith(".")]
 
 
 @pytest.fixture(params=["hard links", "EPERM", "EOPNOTSUPP", "ENOSYS", "EMLINK"])
@@ -395,47 +395,55 @@ def test_publish_gives_the_file_its_name(owned, links):
 
 
 def test_publish_never_overwrites(owned, links):
-    temporary, final = make_temporary(owned)
+    id = owned.new_id(1)
+    final = owned.path_of(id)
     with open(final, "wb") as handle:
         handle.write(b"old")
     with pytest.raises(FileExistsError):
-        owned.publish(temporary, final)
+        owned.publish(id, NEW)
     with open(final, "rb") as handle:
         assert handle.read() == b"old"
-    assert not os.path.lexists(temporary)
+    assert unfinished(owned) == []
 
 
 def test_publish_does_not_follow_a_link_at_the_final_name(owned, links):
-    temporary, final = make_temporary(owned)
+    id = owned.new_id(1)
+    final = owned.path_of(id)
     os.symlink(os.path.join(owned.path, "elsewhere"), final)
     with pytest.raises(FileExistsError):
-        owned.publish(temporary, final)
+        owned.publish(id, NEW)
     assert os.path.islink(final) and not os.path.exists(os.path.join(owned.path, "elsewhere"))
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EROFS, errno.EDQUOT])
 def test_an_error_of_link_is_an_error(owned, monkeypatch, number):
-    temporary, final = make_temporary(owned)
+    id = owned.new_id(1)
 
     def refuse(source, target, **options):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "link", refuse)
     with pytest.raises(OSError) as caught:
-        owned.publish(temporary, final)
+        owned.publish(id, NEW)
     assert caught.value.errno == number
-    assert not os.path.lexists(final) and not os.path.lexists(temporary)
+    assert not os.path.lexists(owned.path_of(id)) and unfinished(owned) == []
 
 
 def test_a_temporary_file_that_vanished(owned):
+    class Vanishing(CheckpointImage):
+        def pieces(self):
+            yield from super().pieces()
+            name, = unfinished(owned)
+            os.unlink(os.path.join(owned.checkpoints, name))
+
     with pytest.raises(FileNotFoundError):
-        owned.publish(owned.checkpoints + "/.tmp-00000000-g000001-s0000000001-aaaaaaaa.h5", owned.new_path(1))
+        owned.publish(owned.new_id(1), Vanishing(3, [], b"new"))
     assert steps(owned.path) == []
 
 
 def test_an_unpublished_file_is_never_listed(owned):
-    final = owned.new_path(1)
-    Encoder().write(temporary_name(final), fields(), small_tensors(), EMPTY_VIEW)
+    temporary = temporary_name(owned.path_of(owned.new_id(1)))
+    write_file(temporary, Encoder().encode(fields(), small_tensors(), EMPTY_VIEW))
     assert list_checkpoints(owned.path) == [] and owned.paths() == []
 
 
@@ -550,8 +558,8 @@ import os, resource, sys
 import numpy as np
 from files_of_ours import EMPTY_VIEW, fields
 from keras_session_ext import files
-from keras_session_ext.checkpoint.directory import RunDirectory, list_checkpoints, temporary_name, verify_checkpoint
-from keras_session_ext.checkpoint.writer import Encoder, Tensor
+from keras_session_ext.store.run_directory import RunDirectory, list_checkpoints, verify_checkpoint
+from keras_session_ext.checkpoint.encoder import Encoder, Tensor
 
 directory, limit = RunDirectory(sys.argv[1]), int(sys.argv[2])
 if sys.argv[3] == "late":  # a file system that cannot take the space beforehand meets the limit while writing
@@ -560,10 +568,8 @@ directory.acquire()
 encoder = Encoder()
 small, large = np.zeros(10), np.zeros(1 << 20)
 def save(array, step):
-    final = directory.new_path(step)
-    temporary = temporary_name(final)
-    encoder.write(temporary, fields(generation=1), [Tensor("a", "variables", array)], EMPTY_VIEW)
-    directory.publish(temporary, final)
+    image = encoder.encode(fields(generation=1), [Tensor("a", "variables", array)], EMPTY_VIEW)
+    directory.publish(directory.new_id(step), image)
 save(small, 1)
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 try:
@@ -731,14 +737,14 @@ def test_listing_while_another_process_saves_and_removes(path):
 def test_save_file_makes_and_replaces(tmp_path):
     path = str(tmp_path / "model.h5")
     for number in (1, 2):
-        save_file(path, Encoder(), fields(generation=number), small_tensors(), EMPTY_VIEW)
+        save_file(path, Encoder().encode(fields(generation=number), small_tensors(), EMPTY_VIEW))
         assert verify_checkpoint(path).generation == number
         assert os.listdir(str(tmp_path)) == ["model.h5"]
 
 
 def test_save_file_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
     path = str(tmp_path / "model.h5")
-    save_file(path, Encoder(), fields(), small_tensors(), EMPTY_VIEW)
+    save_file(path, Encoder().encode(fields(), small_tensors(), EMPTY_VIEW))
     for name in ("write_at", "sync", "replace"):
         with monkeypatch.context() as patched:
             def fail(*arguments):
@@ -746,13 +752,13 @@ def test_save_file_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
 
             patched.setattr(files, name, fail)
             with pytest.raises(OSError):
-                save_file(path, Encoder(), fields(generation=2), small_tensors(), EMPTY_VIEW)
+                save_file(path, Encoder().encode(fields(generation=2), small_tensors(), EMPTY_VIEW))
         assert os.listdir(str(tmp_path)) == ["model.h5"] and verify_checkpoint(path).generation == 1
 
 
 def test_save_file_below_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    save_file("model.h5", Encoder(), fields(), small_tensors(), EMPTY_VIEW)
+    save_file("model.h5", Encoder().encode(fields(), small_tensors(), EMPTY_VIEW))
     assert verify_checkpoint("model.h5").generation == 1
 
 

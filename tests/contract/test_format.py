@@ -20,9 +20,9 @@ from files_of_ours import fields, header_text, small_tensors, with_fields, with_
 
 import keras_session_ext
 from keras_session_ext import CheckpointCorrupt, CheckpointNotFound, verify_checkpoint
-from keras_session_ext.checkpoint import header, layout, reader
-from keras_session_ext.checkpoint.writer import Encoder, Tensor
-from keras_session_ext.state import tree
+from keras_session_ext.checkpoint import hdf5_layout, header, reader
+from keras_session_ext.checkpoint.encoder import Encoder, Tensor
+from keras_session_ext.state import plain_values
 
 
 def many_tensors():
@@ -129,7 +129,7 @@ def test_a_tensor_stands_in_the_file_once_and_the_keras_view_points_at_it(tmp_pa
     tensors = [Tensor("variables/0", "variables", np.arange(6, dtype=np.float32).reshape(2, 3)),
                Tensor("variables/1", "variables", np.ones(3, np.float32)),
                Tensor("keras/half", "keras", np.zeros(2, np.float32))]
-    view = layout.KerasView(
+    view = hdf5_layout.KerasView(
         (("keras_version", b"3.0"), ("model_config", b"{}")), (("backend", b"tensorflow"),),
         (("dense", (("dense/kernel:0", 0), ("dense/bias:0", 1))), ("empty", ()), ("dense_1", (("half", 2),)),
          ("top_level_model_weights", ())))
@@ -151,7 +151,7 @@ def test_a_tensor_stands_in_the_file_once_and_the_keras_view_points_at_it(tmp_pa
 
 def test_names_that_are_the_beginning_of_others(tmp_path):
     layers = (("a/b/c", (("w", 0),)), ("a", (("b/w", 0),)), ("a/b", (("v", 1),)))
-    path = write(tmp_path / "a.h5", None, layout.KerasView((), (), layers))
+    path = write(tmp_path / "a.h5", None, hdf5_layout.KerasView((), (), layers))
     with h5py.File(path, "r") as file:
         assert list(file["model_weights"].attrs["layer_names"]) == [b"a/b/c", b"a", b"a/b"]
         assert file["model_weights/a/b/c/w"].shape == (2,) and file["model_weights/a/b/v"].shape == ()
@@ -170,7 +170,7 @@ def keras_names(group, name):
 
 def test_more_than_64_kib_of_layer_names(tmp_path):
     names = ["layer_with_a_rather_long_name_{:06d}".format(number) for number in range(3000)]
-    view = layout.KerasView((), (), tuple((name, ()) for name in names[:-1]) + (
+    view = hdf5_layout.KerasView((), (), tuple((name, ()) for name in names[:-1]) + (
         (names[-1], tuple(("w" * 60 + "{:05d}".format(number), 0) for number in range(1500))),))
     path = write(tmp_path / "a.h5", None, view)
     verify_checkpoint(path)
@@ -183,7 +183,7 @@ def test_more_than_64_kib_of_layer_names(tmp_path):
 @pytest.mark.parametrize("size", [64000, 65536, 300_000, 3_000_000])
 def test_a_model_config_of_any_size(tmp_path, size):
     config = json.dumps({"config": "x" * size}).encode()
-    path = write(tmp_path / "a.h5", None, layout.KerasView((("model_config", config),), (), ()))
+    path = write(tmp_path / "a.h5", None, hdf5_layout.KerasView((("model_config", config),), (), ()))
     verify_checkpoint(path)
     with h5py.File(path, "r") as file:
         assert as_text(file.attrs["model_config"]) == config.decode()
@@ -272,7 +272,7 @@ def test_the_header_grows_beyond_the_user_block(tmp_path):
 
 def test_an_encoder_sees_that_the_structure_changed(tmp_path):
     encoder = Encoder()
-    view = layout.KerasView((), (), (("dense", (("w", 0),)),))
+    view = hdf5_layout.KerasView((), (), (("dense", (("w", 0),)),))
     for number, (shape, dtype, seen) in enumerate((
             ((2, 3), "float32", view), ((3, 2), "float32", view), ((3, 2), "int32", view),
             ((3, 2), "int32", files_of_ours.EMPTY_VIEW), ((0, 2), "int32", view), ((2, 3), "float32", view))):
@@ -297,7 +297,7 @@ def test_the_same_session_makes_the_same_bytes(tmp_path):
 def test_the_mode_of_files(tmp_path, mode, expected):
     previous = os.umask(0o077)
     try:
-        path = write(tmp_path / "a.h5", encoder=Encoder(mode))
+        path = write(tmp_path / "a.h5", mode=mode)
     finally:
         os.umask(previous)
     assert os.stat(path).st_mode & 0o777 == expected
@@ -323,13 +323,13 @@ PLAIN = {
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_arrays_of_any_plain_value_survive_the_file(tmp_path, name):
-    encoded, arrays = tree.flatten(PLAIN[name], "callbacks")
+    encoded, arrays = plain_values.flatten(PLAIN[name], "callbacks")
     tensors = [Tensor(path, "callbacks", np.asarray(array)) for path, array in arrays]
     path = write(tmp_path / "a.h5", tensors, session={"callbacks": encoded})
     head, found = reader.read_checkpoint(path)
     stored = list(found.values())
-    back = tree.decode(head.fields["session"]["callbacks"], stored.__getitem__)
-    assert tree.fingerprint(back) == tree.fingerprint(PLAIN[name])
+    back = plain_values.decode(head.fields["session"]["callbacks"], stored.__getitem__)
+    assert plain_values.fingerprint(back) == plain_values.fingerprint(PLAIN[name])
 
 
 UNREADABLE = [np.zeros(3, np.longdouble)] if np.dtype(np.longdouble).itemsize > 8 else []
@@ -742,7 +742,7 @@ def test_no_framework_and_no_libhdf5_is_needed_to_read(tmp_path, small):
 
 def test_fields_and_tensors_are_left_as_they_were(tmp_path):
     given, tensors = fields(), small_tensors()
-    Encoder().write(str(tmp_path / "a.h5"), given, tensors, files_of_ours.EMPTY_VIEW)
+    Encoder().encode(given, tensors, files_of_ours.EMPTY_VIEW)
     assert given == fields() and [t.array.tolist() for t in tensors] == [[1.5, -2.5], 7]
 
 
@@ -757,7 +757,7 @@ def test_fields_and_tensors_are_left_as_they_were(tmp_path):
     ((".", ((".", 0),)),), (("/", (("/", 0),)),), (("a", (("/b", 0), ("/b", 1))),),
 ], ids=repr)
 def test_names_that_hdf5_cannot_take_do_not_fail_the_save(tmp_path, layers):
-    path = write(tmp_path / "a.h5", None, layout.KerasView((), (), layers))
+    path = write(tmp_path / "a.h5", None, hdf5_layout.KerasView((), (), layers))
     assert verify_checkpoint(path).progress.step == 12
     with h5py.File(path, "r") as file:
         assert file["session/variables/t00000"][()].tolist() == [1.5, -2.5]
@@ -799,12 +799,12 @@ def test_the_program_in_the_document_writes_such_a_file(document, tmp_path):
     made, tensors = independent_reader.read(str(tmp_path / "example.h5"))
     found = [(name, array.tolist()) for name, array in tensors]
     assert found == [("variables/model/0", [1.5, -2.5]), ("random/seed", 7)]
-    restored = tree.decode(made["session"], [array for _, array in tensors].__getitem__)
+    restored = plain_values.decode(made["session"], [array for _, array in tensors].__getitem__)
     assert restored["random"] == {"seed": 7, "limit": float("inf")}
     with h5py.File(str(tmp_path / "example.h5"), "r") as file:
         assert file["model_weights/dense/bias"][()].tolist() == [1.5, -2.5]
 
 
 def test_the_document_names_every_dtype_and_every_tag(document):
-    for name in list(header.DTYPES) + list(tree._DECODERS):
+    for name in list(header.DTYPES) + list(plain_values._DECODERS):
         assert "`{}`".format(name) in document or '"{}"'.format(name) in document, name

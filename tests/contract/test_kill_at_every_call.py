@@ -20,9 +20,9 @@ import pytest
 
 import keras_session_ext
 from keras_session_ext import verify_checkpoint
-from keras_session_ext.checkpoint.directory import RunDirectory
-from keras_session_ext.checkpoint.writer import Encoder
+from keras_session_ext.checkpoint.encoder import Encoder
 from keras_session_ext.policies.keep import KeepLast
+from keras_session_ext.store.run_directory import RunDirectory
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ENVIRONMENT = dict(os.environ, PYTHONPATH=os.path.dirname(os.path.dirname(keras_session_ext.__file__)),

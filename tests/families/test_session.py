@@ -197,7 +197,7 @@ def test_the_life_of_a_run(keras, model, data, tmp_path, place):
     from tensorboard.compat.proto import event_pb2
 
     from keras_session_ext.lifecycle.journal import read_journal
-    from keras_session_ext.tensorboard.writer import records
+    from keras_session_ext.tensorboard.event_writer import records
 
     x, y = data
     callbacks = [] if place is None else [kse.SessionCheckpoint(str(tmp_path / "run"), verbose=0)]

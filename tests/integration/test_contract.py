@@ -404,7 +404,7 @@ def test_a_directory_that_cannot_be_made(tmp_path):
 def test_a_directory_in_use(tmp_path):
     holder = subprocess.Popen([sys.executable, "-c", textwrap.dedent("""
         import sys
-        from keras_session_ext.checkpoint.directory import RunDirectory
+        from keras_session_ext.store.run_directory import RunDirectory
         RunDirectory(sys.argv[1]).acquire()
         print("held", flush=True)
         sys.stdin.read()
@@ -419,7 +419,7 @@ def test_a_directory_in_use(tmp_path):
 
 
 def test_a_run_that_was_taken_over_stops(tmp_path):
-    from keras_session_ext.checkpoint.directory import RunDirectory
+    from keras_session_ext.store.run_directory import RunDirectory
 
     class TakeOver(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):

@@ -11,7 +11,7 @@ import pytest
 from commands import COMMAND, finish
 from harness import environment
 
-from keras_session_ext.config.effective import effective_config
+from keras_session_ext.config.effective_settings import effective_config
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PAGES = ["README.md", *sorted("docs/" + name for name in os.listdir(os.path.join(ROOT, "docs"))

@@ -32,8 +32,8 @@ def make_model():
 def arguments(checkpoint):
     """What a SessionCheckpoint was made with, as its session holds it."""
     session = checkpoint._session
-    return (session.directory.path, session.directory.file_mode, repr(session.policy), repr(session.saves._keep),
-            session.restore_setting, session.verbose, session.saves._background, session.saves._on_error)
+    return (session.directory.path, session.directory.file_mode, repr(session._policy), repr(session.saves._keep),
+            session.restore_setting, session._verbose, session.saves._background, session.saves._on_error)
 
 
 def test_the_defaults_are_those_of_the_callback():

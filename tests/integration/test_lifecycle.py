@@ -17,8 +17,8 @@ from tensorboard.compat.proto import event_pb2
 import keras_session_ext as kse
 from keras_session_ext.lifecycle.journal import read_journal
 from keras_session_ext.lifecycle.timeline import timeline
-from keras_session_ext.tensorboard.metadata import TAG
-from keras_session_ext.tensorboard.writer import EventWriter, records
+from keras_session_ext.tensorboard.event_writer import EventWriter, records
+from keras_session_ext.tensorboard.plugin_names import TAG
 
 pytestmark = pytest.mark.slow
 

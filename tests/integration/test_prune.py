@@ -94,13 +94,13 @@ def test_plain_keras_reads_what_is_exported(tmp_path):
 
 def test_doctor_imports_what_is_installed(monkeypatch):
     from keras_session_ext.backend import installed
-    from keras_session_ext.cli import checks
+    from keras_session_ext.cli import doctor_checks
 
     there = installed.versions()
     assert {"keras", "tensorflow", "jax", "torch"} <= set(there)
     monkeypatch.setattr(installed, "versions", lambda: {"keras": there["keras"], "jax": there["jax"]})
-    found, = checks.imports()
-    assert found.state == checks.OK and "family=keras3" in found.value and "engine=jax" in found.value
+    found, = doctor_checks.imports()
+    assert found.state == doctor_checks.OK and "family=keras3" in found.value and "engine=jax" in found.value
     monkeypatch.setattr(installed, "kerases", lambda found: [installed.Installed("no_such_keras", "x", "eager", "")])
-    found, = checks.imports()
-    assert found.state == checks.PROBLEM and "No module named 'no_such_keras'" in found.value
+    found, = doctor_checks.imports()
+    assert found.state == doctor_checks.PROBLEM and "No module named 'no_such_keras'" in found.value

@@ -10,7 +10,7 @@ import urllib.parse
 import urllib.request
 
 from keras_session_ext.lifecycle.journal import Journal
-from keras_session_ext.tensorboard.writer import EventWriter
+from keras_session_ext.tensorboard.event_writer import EventWriter
 
 HOSTILE = '<img src=x onerror="window.pwned=1"></script><script>window.pwned=1</script>|`*_[x](javascript:1)'
 

@@ -11,8 +11,8 @@ from story import HOSTILE, get, get_json, killed_twice, saved, tell, tensorboard
 from tensorboard import version
 
 from keras_session_ext.lifecycle.journal import Journal, read_journal
-from keras_session_ext.tensorboard import loader, writer
-from keras_session_ext.tensorboard.metadata import TAG
+from keras_session_ext.tensorboard import event_writer, plugin_entry
+from keras_session_ext.tensorboard.plugin_names import TAG
 
 VERSION = tuple(int(part) for part in version.VERSION.split(".")[:2])
 LOADERS = {"python": ["--load_fast=false"], "rust": ["--load_fast=true"]} if VERSION >= (2, 5) else {"python": []}
@@ -101,7 +101,7 @@ def test_the_loader_never_stops_tensorboard(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "keras_session_ext.tensorboard.plugin", None)
-    assert loader.SessionLoader().load(None) is None
+    assert plugin_entry.SessionLoader().load(None) is None
 
 
 @pytest.mark.parametrize("before, after", [
@@ -111,7 +111,7 @@ def test_all_events_are_asked_for(before, after):
     class Flags:
         samples_per_plugin = before
 
-    loader.SessionLoader().fix_flags(Flags)
+    plugin_entry.SessionLoader().fix_flags(Flags)
     assert Flags.samples_per_plugin == after
 
 
@@ -124,7 +124,7 @@ def read(folder):
         data = handle.read()
     from tensorboard.compat.proto import event_pb2
 
-    made = [event_pb2.Event.FromString(record) for _, record in writer.records(data)]
+    made = [event_pb2.Event.FromString(record) for _, record in event_writer.records(data)]
     return path, data, made
 
 
@@ -174,7 +174,8 @@ def test_nothing_of_tensorflow_is_imported(tmp_path):
     import subprocess
     import sys
 
-    script = ("import sys; from keras_session_ext.tensorboard import writer; w = writer.EventWriter(sys.argv[1]); "
+    script = ("import sys; from keras_session_ext.tensorboard.event_writer import EventWriter; "
+              "w = EventWriter(sys.argv[1]); "
               "w.open(sys.argv[1] + '/journal.jsonl'); "
               "print([m for m in sys.modules if m.split('.')[0] in ('tensorflow', 'keras', 'jax', 'torch', 'grpc')])")
     assert subprocess.check_output([sys.executable, "-c", script, str(tmp_path)]).strip() == b"[]"

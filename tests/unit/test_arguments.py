@@ -9,7 +9,7 @@ from click.testing import CliRunner
 import keras_session_ext as kse
 from keras_session_ext.arguments import local_path, url_problem
 from keras_session_ext.cli import main as cli
-from keras_session_ext.config.effective import effective_config
+from keras_session_ext.config.effective_settings import effective_config
 
 URLS = ["s3://bucket/run", "gs://bucket/run", "abfs://container@account/run.h5", "HDFS://host:8020/run", "file:///run",
         "https+x.y-z://host/run", str(pathlib.PurePosixPath("s3://bucket/run"))]

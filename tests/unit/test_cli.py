@@ -16,10 +16,10 @@ from test_timeline import RUN
 
 import keras_session_ext
 from keras_session_ext import files
-from keras_session_ext.checkpoint.directory import RunDirectory, list_checkpoints
+from keras_session_ext.cli import commands_page, formatting, output
 from keras_session_ext.cli import main as cli
-from keras_session_ext.cli import output, reference, words
 from keras_session_ext.lifecycle import journal
+from keras_session_ext.store.run_directory import RunDirectory, list_checkpoints
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 GOLDEN = os.path.join(os.path.dirname(HERE), "families", "golden", "jax-fit.h5")
@@ -247,7 +247,7 @@ def test_log(run, call):
     assert status == 0 and not err and len(lines) == len(RUN)
     assert [line.split()[3] for line in lines] == [event.kind for event in RUN]
     saved = lines[3]
-    assert "step 40" in saved and "id=c1" in saved and "size_bytes=1000" in saved and words.when(5) in saved
+    assert "step 40" in saved and "id=c1" in saved and "size_bytes=1000" in saved and formatting.when(5) in saved
     assert call("log", run, "--tail", "2")[1].splitlines() == lines[-2:]
     assert call("log", run, "-n", "0")[1] == ""
     assert call("log", run, "-n", "2", "-k", "checkpoint_saved", "--kind", "restored")[1].splitlines() == [
@@ -358,7 +358,7 @@ def test_verify_of_nothing(call, tmp_path):
 # -- prune
 
 
-HOLD = ("import sys; from keras_session_ext.checkpoint.directory import RunDirectory\n"
+HOLD = ("import sys; from keras_session_ext.store.run_directory import RunDirectory\n"
         "d = RunDirectory(sys.argv[1]); d.acquire(); print(d.generation, flush=True); sys.stdin.readline()\n")
 
 
@@ -470,7 +470,7 @@ def test_prune_leaves_a_live_run_alone(run, call, how):
 
 
 def test_a_run_that_started_after_the_listing_is_left_alone(run, monkeypatch, call):
-    from keras_session_ext.cli import prune
+    from keras_session_ext.cli.commands import prune
 
     before, holders = ids(run), []
     show = prune._show
@@ -483,7 +483,7 @@ def test_a_run_that_started_after_the_listing_is_left_alone(run, monkeypatch, ca
 
 
 def test_prune_never_removes_what_it_did_not_list(run, monkeypatch, call):
-    from keras_session_ext.cli import prune
+    from keras_session_ext.cli.commands import prune
 
     before = ids(run)
     show = prune._show
@@ -615,12 +615,12 @@ def test_which_kerases_are_made_by_what_is_installed(found, expected):
 
 def test_the_limits_of_old_kerases_are_told():
     from keras_session_ext.backend import installed
-    from keras_session_ext.cli import checks
+    from keras_session_ext.cli import doctor_checks
 
-    said = {version: checks._exact(installed.kerases({"keras": version, "tensorflow": "1.15.5"})[0])
+    said = {version: doctor_checks._exact(installed.kerases({"keras": version, "tensorflow": "1.15.5"})[0])
             for version in ("2.2.5", "2.3.1")}
-    assert said["2.2.5"][0].startswith("no: ") and said["2.2.5"][1] == checks.WARNING
-    assert said["2.3.1"] == ("exact with a session of one thread", checks.OK, "See docs/families.md.")
+    assert said["2.2.5"][0].startswith("no: ") and said["2.2.5"][1] == doctor_checks.WARNING
+    assert said["2.3.1"] == ("exact with a session of one thread", doctor_checks.OK, "See docs/families.md.")
 
 
 # -- all commands
@@ -697,7 +697,7 @@ def test_a_fault_of_ours_shows_where_and_is_json_too(run, call, monkeypatch):
 def test_the_page_of_the_commands_is_up_to_date():
     path = os.path.join(os.path.dirname(os.path.dirname(HERE)), "docs", "cli.md")
     with open(path, encoding="utf-8") as handle:
-        assert handle.read() == reference.page(), "python -m keras_session_ext.cli.reference > docs/cli.md"
+        assert handle.read() == commands_page.page(), "python -m keras_session_ext.cli.commands_page > docs/cli.md"
 
 
 def test_every_exit_status_stands_in_the_table():
@@ -817,7 +817,7 @@ def test_nothing_heavy_is_imported(run, arguments, more):
 def test_a_bar_with_bytes_on_a_terminal_and_none_elsewhere(tmp_path, call):
     import numpy as np
 
-    from keras_session_ext.checkpoint.writer import Tensor
+    from keras_session_ext.checkpoint.encoder import Tensor
 
     folder = str(tmp_path / "run")
     os.makedirs(folder + "/checkpoints")

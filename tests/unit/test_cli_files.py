@@ -13,8 +13,8 @@ from contract.files_of_ours import write
 from safetensors.numpy import load_file
 from test_cli import GOLDEN, spoil
 
-from keras_session_ext.checkpoint import layout, reader
-from keras_session_ext.checkpoint.writer import Tensor
+from keras_session_ext.checkpoint import hdf5_layout, reader
+from keras_session_ext.checkpoint.encoder import Tensor
 
 NAN = np.array([0x7FC00000, 0x7FC00001], np.uint32).view(np.float32)  # two NaNs that differ in their bits
 
@@ -277,10 +277,10 @@ def test_export_overwrites_nothing(tmp_path, call):
 
 
 def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path, call, monkeypatch):
-    from keras_session_ext.checkpoint import export
+    from keras_session_ext.checkpoint import export_formats
 
-    write_npz = export.write_npz
-    monkeypatch.setattr(export, "write_npz", lambda opened, path, tensors, told: (
+    write_npz = export_formats.write_npz
+    monkeypatch.setattr(export_formats, "write_npz", lambda opened, path, tensors, told: (
         (tmp_path / "a.npz").write_text("precious"), write_npz(opened, path, tensors, told))[1])
     status, _, err = call("export", GOLDEN, tmp_path / "a.npz")
     assert status == 1 and "a.npz" in err and (tmp_path / "a.npz").read_text() == "precious"
@@ -307,7 +307,7 @@ def test_a_damaged_checkpoint_is_not_exported(suffix, tmp_path, call):
 
 
 def test_a_model_without_an_architecture(tmp_path, call):
-    view = layout.KerasView((("keras_version", b"3"),), (), (("dense", (("dense/kernel", 0),)),))
+    view = hdf5_layout.KerasView((("keras_version", b"3"),), (), (("dense", (("dense/kernel", 0),)),))
     source = write(tmp_path / "a.h5", view=view)
     status, _, err = call("export", source, tmp_path / "b.h5")
     assert status == 2 and "--format weights" in err and os.listdir(str(tmp_path)) == ["a.h5"]
@@ -318,7 +318,7 @@ def test_a_model_without_an_architecture(tmp_path, call):
 def test_thousands_of_layers_and_long_lists_of_names(tmp_path, call):
     names = ["layer_with_a_rather_long_name_{:05d}".format(number) for number in range(2500)]
     tensors = [Tensor("variables/" + name, "variables", np.float32([number])) for number, name in enumerate(names)]
-    view = layout.KerasView((("model_config", b"{}"),), (), tuple(
+    view = hdf5_layout.KerasView((("model_config", b"{}"),), (), tuple(
         (name, ((name + "/kernel", number),)) for number, name in enumerate(names)))
     source = write(tmp_path / "a.h5", tensors, view)
     assert call("export", source, tmp_path / "b.h5")[0] == 0
@@ -329,7 +329,7 @@ def test_thousands_of_layers_and_long_lists_of_names(tmp_path, call):
 
 def test_a_keras_part_that_leads_elsewhere_is_refused(tmp_path, call, monkeypatch):
     """An external link in the HDF5 part must not make us read another file."""
-    keras = layout._keras
+    keras = hdf5_layout._keras
 
     def leads_elsewhere(file, view, datasets):
         lacks = keras(file, view, datasets)
@@ -337,8 +337,8 @@ def test_a_keras_part_that_leads_elsewhere_is_refused(tmp_path, call, monkeypatc
         file["model_weights"]["dense"] = h5py.ExternalLink(GOLDEN, "/model_weights/dense_5")
         return lacks
 
-    view = layout.KerasView((("model_config", b"{}"),), (), (("dense", (("dense/kernel", 0),)),))
-    monkeypatch.setattr(layout, "_keras", leads_elsewhere)
+    view = hdf5_layout.KerasView((("model_config", b"{}"),), (), (("dense", (("dense/kernel", 0),)),))
+    monkeypatch.setattr(hdf5_layout, "_keras", leads_elsewhere)
     source = write(tmp_path / "a.h5", view=view)
     monkeypatch.undo()
     status, _, err = call("export", source, tmp_path / "b.h5")

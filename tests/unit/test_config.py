@@ -19,10 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import keras_session_ext
-from keras_session_ext.config import reference, units, yaml_text
-from keras_session_ext.config.effective import effective_config
-from keras_session_ext.config.policies import MAKERS, joined
-from keras_session_ext.config.schema import properties, schema, schema_text, session_schema
+from keras_session_ext.config import config_page, parse_yaml, units
+from keras_session_ext.config.effective_settings import effective_config
+from keras_session_ext.config.make_policies import MAKERS, joined
+from keras_session_ext.config.schema_file import properties, schema, schema_text, session_schema
 from keras_session_ext.errors import ConfigError
 
 ROOT = os.path.dirname(os.path.dirname(keras_session_ext.__file__))
@@ -899,7 +899,7 @@ def test_what_is_right(text, expected):
     ("<<", "<<"), ("!!float 5", 5.0), ("!!null x", None), ("0x", "0x"), ("1e", "1e"), ("+", "+"),
 ])
 def test_scalars_of_yaml_1_2(text, value):
-    found = yaml_text.parse("a: " + text, "x").value["a"].value
+    found = parse_yaml.parse("a: " + text, "x").value["a"].value
     assert found == value and type(found) is type(value)
 
 
@@ -1112,8 +1112,8 @@ PAGE = os.path.join(ROOT, "docs", "config.md")
 
 def test_the_page_is_the_one_made_from_the_schema():
     with open(PAGE, encoding="utf-8") as handle:
-        assert handle.read() == reference.reference(), (
-            "run: python -m keras_session_ext.config.reference > docs/config.md")
+        assert handle.read() == config_page.reference(), (
+            "run: python -m keras_session_ext.config.config_page > docs/config.md")
 
 
 def test_the_examples_on_the_page_are_configs():
@@ -1125,7 +1125,8 @@ def test_the_examples_on_the_page_are_configs():
 
 
 def test_nothing_heavy_is_imported():
-    script = ("import sys; from keras_session_ext.config.effective import effective_config; a = set(sys.modules); "
+    script = ("import sys; from keras_session_ext.config.effective_settings import effective_config; "
+              "a = set(sys.modules); "
               "effective_config('train.yaml'); print([m for m in {} if m in sys.modules], [m for m in {} if m in a])")
     write("train.yaml", "directory: a")
     output = subprocess.check_output([sys.executable, "-c", script.format(

@@ -2,8 +2,8 @@
 
 import pytest
 
-from keras_session_ext import resume
-from keras_session_ext.state.crossing import plan_slots, plan_weights
+from keras_session_ext.backend.transfer.plan import plan_slots, plan_weights
+from keras_session_ext.run import resume
 
 
 def layer(name, kind, weights, **layout):

@@ -6,51 +6,77 @@ import subprocess
 import sys
 
 import pytest
+from architecture import (
+    BACKEND_FLOORS,
+    FILES,
+    FLOORS,
+    ISLANDS,
+    PACKAGE,
+    ROOT,
+    between_rooms,
+    drawing,
+    height,
+    imports,
+    module_of,
+    own_imports,
+    room,
+)
 
 import keras_session_ext
 
-PACKAGE = os.path.dirname(keras_session_ext.__file__)
-FILES = sorted(os.path.relpath(os.path.join(folder, name), PACKAGE)
-               for folder, _, names in os.walk(PACKAGE) for name in names if name.endswith(".py"))
-
-FLOORS = {"errors": 0, "arguments": 0.2, "progress": 0, "files": 0, "lifecycle": 0.5, "policies": 1, "backend": 1,
-          "checkpoint": 1, "signals": 1, "tensorboard": 1, "state": 2, "lineage": 3, "snapshot": 4, "resume": 5,
-          "saves": 5, "session": 6, "callbacks": 7, "outside": 7, "views": 7, "config": 8,
-          "supervise": 1, "proof": 9, "launch": 9.5, "cli": 10}
-#: an island may not import another; capture and restore need the dtypes and the fs calls of checkpoint
 FRAMEWORKS = {"tensorflow", "keras", "tf_keras", "jax", "torch"}
 LOC = 400
 
 
-def imports(path):
-    with open(os.path.join(PACKAGE, path)) as handle:
-        tree = ast.parse(handle.read())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name
-        elif isinstance(node, ast.ImportFrom):
-            if node.module == "keras_session_ext":
-                for alias in node.names:
-                    yield "keras_session_ext." + alias.name
-            else:
-                yield node.module
-
-
-def floor(module):
-    return FLOORS[module.split(".")[0]]
-
-
-@pytest.mark.parametrize("path", [path for path in FILES if path != "__init__.py"])
+@pytest.mark.parametrize("path", [path for path in FILES if os.path.basename(path) != "__init__.py"])
 def test_imports_go_down(path):
-    here = path[:-3].replace(os.sep, ".")
-    for name in imports(path):
-        if not name.startswith("keras_session_ext."):
-            continue
-        other = name[len("keras_session_ext."):]
-        if other == "__version__" or other.split(".")[0] == here.split(".")[0]:
-            continue
-        assert floor(other) < floor(here), "{} imports {}".format(here, other)
+    here = room(module_of(path))
+    assert here is not None, "{} stands on no floor: give it one in tests/architecture.py".format(path)
+    for other in own_imports(path):
+        there = room(other)
+        if there is not None and there != here:
+            assert height(there) < height(here), "{} imports {}".format(path, other)
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.startswith("backend")])
+def test_imports_go_down_within_the_backend(path):
+    def inside(module):
+        return room(module[len("backend."):], BACKEND_FLOORS)
+
+    here = inside(module_of(path))
+    assert here is not None, path
+    for other in own_imports(path):
+        if other.startswith("backend.") and other != "backend.__init__":
+            there = inside(other)
+            assert there == here or height(there, BACKEND_FLOORS) < height(here, BACKEND_FLOORS), other
+
+
+def test_islands_stay_islands():
+    assert all(any(name in floor for floor in FLOORS) for name in ISLANDS)
+    assert [(one, other) for one, other in between_rooms() if one in ISLANDS and other in ISLANDS] == []
+
+
+def test_no_import_leads_back():
+    """No module imports itself by way of others, not even inside functions."""
+    graph = {module_of(path): {other for other in own_imports(path) if not other.endswith("__init__")}
+             for path in FILES}
+    done, walked = set(), []
+
+    def visit(module):
+        assert module not in walked, " -> ".join([*walked[walked.index(module):], module])
+        if module not in done and module in graph:
+            walked.append(module)
+            for other in sorted(graph[module]):
+                visit(other)
+            done.add(walked.pop())
+
+    for module in sorted(graph):
+        visit(module)
+
+
+def test_the_drawing_shows_the_imports():
+    with open(os.path.join(ROOT, "docs", "images", "architecture.svg")) as handle:
+        assert handle.read() == drawing(), "python tests/architecture.py > docs/images/architecture.svg"
 
 
 @pytest.mark.parametrize("path", FILES)
@@ -58,9 +84,9 @@ def test_frameworks_and_h5py_stay_where_they_belong(path):
     for name in imports(path):
         root = name.split(".")[0]
         assert root not in FRAMEWORKS or path.startswith("backend"), "{} imports {}".format(path, name)
-        assert root != "h5py" or path == os.path.join("checkpoint", "layout.py")
+        assert root != "h5py" or path == os.path.join("checkpoint", "hdf5_layout.py")
         assert root not in ("tensorboard", "werkzeug") or path.startswith("tensorboard"), path
-        assert root != "matplotlib" or path == "views.py"
+        assert root != "matplotlib" or path == os.path.join("lifecycle", "plot.py")
         assert root not in ("yaml", "jsonschema", "tomllib", "tomli") or path.startswith("config"), path
         assert root not in ("click", "rich") or path.startswith("cli"), path
         assert root not in ("pickle", "marshal", "shelve", "zipfile")

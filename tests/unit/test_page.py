@@ -8,14 +8,14 @@ import pytest
 
 from keras_session_ext.lifecycle.events import LifecycleEvent
 from keras_session_ext.lifecycle.timeline import timeline
-from keras_session_ext.tensorboard import page
+from keras_session_ext.tensorboard import report_page
 
 HOSTILE = "</script><script>window.pwned=1</script><!-- \u2028 @script@ \\1 \\g<0>"
-MODULES = sorted(name for name in os.listdir(page.STATIC) if name.endswith(".js"))
+MODULES = sorted(name for name in os.listdir(report_page.STATIC) if name.endswith(".js"))
 
 
 def source(name):
-    with open(os.path.join(page.STATIC, name)) as handle:
+    with open(os.path.join(report_page.STATIC, name)) as handle:
         return handle.read()
 
 
@@ -40,7 +40,7 @@ def test_top_level_names_do_not_clash():
 
 
 def test_every_module_is_on_the_page_once_and_behind_what_it_needs():
-    text = page.build([])
+    text = report_page.build([])
     assert "import {" not in text and not re.search(r"^export ", text, re.M)
     for name in MODULES:
         first = re.search(r"^(?:export )?(?:async )?function (\w+)", source(name), re.M)
@@ -51,7 +51,7 @@ def test_every_module_is_on_the_page_once_and_behind_what_it_needs():
 
 def test_hostile_texts_cannot_leave_the_data():
     made = timeline([LifecycleEvent("failed", 1.0, {"error": HOSTILE}, 1, HOSTILE)], name=HOSTILE, now=2.0)
-    text = page.build([made, made])
+    text = report_page.build([made, made])
     assert text.count("<script") == 2 and text.count("</script>") == 2
     data = json.loads(text.split('id="session-data">')[1].split("</script>")[0])
     assert data["runs"][0]["name"] == HOSTILE and data["runs"][1]["name"] == HOSTILE + " (2)"

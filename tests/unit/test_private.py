@@ -4,9 +4,9 @@ import ast
 import os
 
 import pytest
-from test_floors import FILES, PACKAGE
+from architecture import FILES, PACKAGE
 
-from keras_session_ext.backend.private import PRIVATE
+from keras_session_ext.backend.private_attributes import PRIVATE
 
 ROOT = os.path.dirname(PACKAGE)
 _NAMED_TUPLES = {"_replace", "_asdict", "_fields"}
@@ -58,8 +58,8 @@ def test_no_version_is_compared_outside_backend(path):
 
 def test_the_table_is_complete_and_nothing_in_it_is_unused():
     used = {name for path in FILES if path.startswith("backend") for name in foreign(path)} - {"_getframe"}
-    assert used - set(PRIVATE) - {"_keras_session_ext"} == set(), "add these to backend/private.py"
-    assert set(PRIVATE) - used == set(), "take these out of backend/private.py"
+    assert used - set(PRIVATE) - {"_keras_session_ext"} == set(), "add these to backend/private_attributes.py"
+    assert set(PRIVATE) - used == set(), "take these out of backend/private_attributes.py"
 
 
 @pytest.mark.parametrize("name", PRIVATE)

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from keras_session_ext.proof import compare
-from keras_session_ext.proof.compare import Note
+from keras_session_ext.proof import run_differences
+from keras_session_ext.proof.run_differences import Note
 
 
 def note(step, at="step", **states):
@@ -18,15 +18,15 @@ WHOLE = [note(step) for step in range(1, 9)]
 
 
 def test_equal_runs():
-    assert compare.first_difference(WHOLE, WHOLE[3:]) is None
-    assert compare.first_difference(WHOLE, [note(99)]) is None, "what the other run never noted is no difference"
-    assert compare.first_difference(WHOLE, []) is None
+    assert run_differences.first_difference(WHOLE, WHOLE[3:]) is None
+    assert run_differences.first_difference(WHOLE, [note(99)]) is None, "what the other never noted is no difference"
+    assert run_differences.first_difference(WHOLE, []) is None
 
 
 def test_the_first_moment_counts_and_the_cause_before_what_follows():
     other = [note(4), note(5, variables__w="x", data__feed__chain="d"),
              note(6, variables__w="y", random__host__python="z")]
-    found = compare.first_difference(WHOLE, other)
+    found = run_differences.first_difference(WHOLE, other)
     assert found.note.step == 5 and found.first == "data/feed/chain"
     assert str(found) == "data/feed/chain at step 5: c in the uninterrupted run, d in the other"
     assert found.paths == {"variables": ["variables/w"], "data": ["data/feed/chain"]}
@@ -35,16 +35,16 @@ def test_the_first_moment_counts_and_the_cause_before_what_follows():
 def test_states_that_come_and_go_are_differences():
     gone = note(3)
     del gone.states["variables/w"]
-    assert "not there in the other" in str(compare.first_difference(WHOLE, [gone]))
+    assert "not there in the other" in str(run_differences.first_difference(WHOLE, [gone]))
     more = note(3, callbacks__Mine__count="1")
-    assert "not there in the uninterrupted run" in str(compare.first_difference(WHOLE, [more]))
+    assert "not there in the uninterrupted run" in str(run_differences.first_difference(WHOLE, [more]))
 
 
 def test_python_attributes_explain_and_are_none_themselves():
     whole = [note(step, **{"python__Mine 0.calls": str(step)}) for step in range(5)]
-    assert compare.first_difference(whole, [note(3, **{"python__Mine 0.calls": "1"})]) is None
-    found = compare.first_difference(whole, [note(3, variables__w="x", **{"python__Mine 0.calls": "1"})])
-    reason, = compare.explain(found, [])
+    assert run_differences.first_difference(whole, [note(3, **{"python__Mine 0.calls": "1"})]) is None
+    found = run_differences.first_difference(whole, [note(3, variables__w="x", **{"python__Mine 0.calls": "1"})])
+    reason, = run_differences.explain(found, [])
     assert reason.startswith("Mine 0.calls is 3 in the uninterrupted run and 1 after the resume: Python attributes")
 
 
@@ -57,8 +57,8 @@ def test_python_attributes_explain_and_are_none_themselves():
     ({"callbacks__Timer__started": "1.5"}, [], True, "pass --ignore 'callbacks/Timer/started'"),
 ])
 def test_explanations(states, reasons, repeats, expected):
-    found = compare.first_difference(WHOLE, [note(5, **states)])
-    assert expected in compare.explain(found, reasons, repeats)[0]
+    found = run_differences.first_difference(WHOLE, [note(5, **states)])
+    assert expected in run_differences.explain(found, reasons, repeats)[0]
 
 
 @pytest.mark.parametrize("other, expected", [
@@ -70,18 +70,18 @@ def test_explanations(states, reasons, repeats, expected):
 ])
 def test_why_two_fresh_starts_differ(other, expected):
     whole = [note(0, at="begin"), *WHOLE]
-    assert expected in compare.explain_fresh(compare.first_difference(whole, [other]))
+    assert expected in run_differences.explain_fresh(run_differences.first_difference(whole, [other]))
 
 
 def test_ignored_states():
     other = [note(5, callbacks__Timer__started="1.5")]
-    assert compare.first_difference(WHOLE, compare.ignoring(other, ["Timer"])) is None
+    assert run_differences.first_difference(WHOLE, run_differences.ignoring(other, ["Timer"])) is None
 
 
 def test_torn_and_foreign_lines_are_passed_over():
     line = json.dumps(WHOLE[0]._asdict()).encode()
-    assert compare.read([line, line[:20], b"", b"[]", b"\xff", b'{"at": 1}']) == [WHOLE[0]]
+    assert run_differences.read([line, line[:20], b"", b"[]", b"\xff", b'{"at": 1}']) == [WHOLE[0]]
 
 
 def test_the_end_is_the_last_of_every_state():
-    assert compare.final(WHOLE)["stage 0/variables/w"] == "w8"
+    assert run_differences.final(WHOLE)["stage 0/variables/w"] == "w8"

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from keras_session_ext.backend import random as host_random
+from keras_session_ext.backend.randomness import host_random
 from keras_session_ext.progress import ResumeReport
 from keras_session_ext.state import random as random_state
 
@@ -25,7 +25,7 @@ def settle(draws, shared=()):
     run = SimpleNamespace(
         report=ResumeReport(), model=None, family=SimpleNamespace(set_random_state=put_back),
         feed=SimpleNamespace(source="generator", drew_ahead=lambda name: name in draws,
-                             tap=SimpleNamespace(shared=set(shared))))
+                             shares_draws=lambda name: name in shared))
     random_state.settle(then, run)
     return then["host"], drawn, host_random.host_states(), run.report
 

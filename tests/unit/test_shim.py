@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from keras_session_ext.backend.settings import as_settings
+from keras_session_ext.backend.tf1_session.scope_settings import as_settings
 from keras_session_ext.errors import ConfigError
 from keras_session_ext.lifecycle import events
 

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_session_ext.checkpoint.header import DTYPES
-from keras_session_ext.state import tree
-from keras_session_ext.state.tree import NotPlain
+from keras_session_ext.state import plain_values
+from keras_session_ext.state.plain_values import NotPlain
 
 NAN = float("nan")
 SMALL = [name for name in DTYPES if name not in np.sctypeDict]
@@ -24,10 +24,11 @@ SMALL = [name for name in DTYPES if name not in np.sctypeDict]
 
 def round_trip(value):
     """Through JSON text, and the arrays through bytes, as in a file."""
-    encoded, arrays = tree.flatten(value)
+    encoded, arrays = plain_values.flatten(value)
     text = json.dumps(encoded, allow_nan=False)
     stored = [(array.dtype, array.shape, np.ascontiguousarray(array).tobytes()) for _, array in arrays]
-    return tree.decode(json.loads(text), lambda n: np.frombuffer(stored[n][2], stored[n][0]).reshape(stored[n][1]))
+    return plain_values.decode(
+        json.loads(text), lambda n: np.frombuffer(stored[n][2], stored[n][0]).reshape(stored[n][1]))
 
 
 def same(a, b):
@@ -73,7 +74,7 @@ def test_hard_values(name):
 
 def test_all_hard_values_at_once():
     assert same(round_trip(HARD), HARD)
-    assert same(tree.copy(HARD), HARD)
+    assert same(plain_values.copy(HARD), HARD)
 
 
 def test_an_int_of_any_length():
@@ -82,7 +83,7 @@ def test_an_int_of_any_length():
 
 def test_plain_json_stays_as_it_is():
     value = {"a": [1, 2.5, "x", None, True], "b": {"c": []}}
-    assert tree.flatten(value) == (value, [])
+    assert plain_values.flatten(value) == (value, [])
 
 
 scalars = st.one_of(
@@ -111,9 +112,9 @@ def test_any_plain_value(value):
 @settings(derandomize=True, max_examples=100, deadline=None)
 @given(plain)
 def test_copies_are_equal_and_have_one_fingerprint(value):
-    copied = tree.copy(value)
+    copied = plain_values.copy(value)
     assert same(copied, value)
-    assert tree.fingerprint(copied) == tree.fingerprint(value)
+    assert plain_values.fingerprint(copied) == plain_values.fingerprint(value)
 
 
 # -- NumPy
@@ -127,7 +128,7 @@ def test_arrays_of_every_dtype(dtype, shape):
     array = np.arange(count).astype("float32").reshape(shape).astype(made)
     back = round_trip({"x": array})["x"]
     assert same(back, array) and back.dtype.name == dtype
-    assert same(tree.copy(array), array)
+    assert same(plain_values.copy(array), array)
     if count:
         scalar = array.reshape(-1)[0]
         assert same(round_trip([scalar])[0], scalar)
@@ -161,14 +162,14 @@ def test_numpy_scalars_are_keys_and_members_too():
 
 
 def test_flatten_names_every_array():
-    encoded, found = tree.flatten({"a": [np.zeros(1), {"b": np.float32(2)}], 3: (np.ones(2),)}, "top")
+    encoded, found = plain_values.flatten({"a": [np.zeros(1), {"b": np.float32(2)}], 3: (np.ones(2),)}, "top")
     assert [path for path, _ in found] == ["top/'a'/0", "top/'a'/1/b", "top/3/0"]
     assert encoded == {"$dict": [["a", [{"$array": 0}, {"b": {"$scalar": 1}}]], [3, {"$tuple": [{"$array": 2}]}]]}
 
 
 def test_a_copy_shares_nothing():
     value = {"a": np.zeros(2), "b": [np.zeros(1)], "c": random.Random(1)}
-    copied = tree.copy(value)
+    copied = plain_values.copy(value)
     value["a"][0] = value["b"][0][0] = 7
     value["b"].append(1)
     before = copied["c"].getstate()
@@ -237,16 +238,16 @@ class Text(str):
 ], ids=lambda value: value if isinstance(value, str) else None)
 def test_what_is_not_plain_is_refused_with_its_path_and_type(value, name):
     with pytest.raises(NotPlain) as caught:
-        tree.flatten(value)
+        plain_values.flatten(value)
     assert str(caught.value) == "value ({})".format(name)
     for nested, path in (({"a": [0, value]}, "a/1"), ({"a": {"b": (value,)}}, "a/b/0"), ({"x": {3: value}}, "x/3")):
         with pytest.raises(NotPlain) as caught:
-            tree.flatten(nested)
+            plain_values.flatten(nested)
         assert str(caught.value) == "{} ({})".format(path, name)
         with pytest.raises(NotPlain):
-            tree.copy(nested)
+            plain_values.copy(nested)
         with pytest.raises(NotPlain):
-            tree.fingerprint(nested)
+            plain_values.fingerprint(nested)
 
 
 def test_not_plain_is_a_type_error():
@@ -264,12 +265,12 @@ UNSTORABLE += [np.zeros(3, getattr(ml_dtypes, name)) for name in (
 def test_a_dtype_that_a_file_cannot_hold_is_refused(array):
     """Else the save is acknowledged and its file refused afterwards."""
     with pytest.raises(NotPlain):
-        tree.flatten({"a": array})
+        plain_values.flatten({"a": array})
 
 
 def test_an_array_with_more_than_its_numbers_is_refused():
     with pytest.raises(NotPlain):
-        tree.flatten({"a": np.ma.masked_array([1, 2, 3], [False, True, False])})
+        plain_values.flatten({"a": np.ma.masked_array([1, 2, 3], [False, True, False])})
 
 
 # -- fingerprints
@@ -280,12 +281,12 @@ def test_fingerprints_tell_values_apart():
               NAN, math.inf, [0, 1], [1, 0], np.float32(1), np.float64(1), np.array([1.0]), np.array([[1.0]]),
               np.array(1.0), np.array([1]), np.zeros(0), np.zeros((0, 1)), np.zeros(2), np.zeros(3), 2**53, 2**53 + 1,
               [np.zeros(1), np.ones(1)], [np.ones(1), np.zeros(1)], random.Random(1), random.Random(2)]
-    assert len({tree.fingerprint(value) for value in values}) == len(values)
+    assert len({plain_values.fingerprint(value) for value in values}) == len(values)
 
 
 def test_fingerprints_do_not_depend_on_the_order_of_keys():
-    assert tree.fingerprint({"a": 1, "b": 2}) == tree.fingerprint({"b": 2, "a": 1})
+    assert plain_values.fingerprint({"a": 1, "b": 2}) == plain_values.fingerprint({"b": 2, "a": 1})
 
 
 def test_unknown_tags_are_left_alone():
-    assert tree.decode({"$later": [1, {"$int": "2"}]}, None) == {"$later": [1, 2]}
+    assert plain_values.decode({"$later": [1, {"$int": "2"}]}, None) == {"$later": [1, 2]}

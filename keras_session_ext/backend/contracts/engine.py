@@ -1,0 +1,63 @@
+"""What an engine offers."""
+
+import abc
+from typing import Any, Dict, List, Optional, Sequence
+
+import numpy as np
+
+
+class Engine(abc.ABC):
+    """What a Keras computes on: reads and writes of variables, and the random state that is the engine's own.
+
+    Attributes:
+        name: as Keras calls it: "tensorflow", "jax", "torch".
+    """
+
+    name: str
+
+    @abc.abstractmethod
+    def read(self, variables: Sequence[Any]) -> List[np.ndarray]:
+        """Values of variables at this moment.
+
+        Called on the training thread, between two batches. The arrays are of the
+        variables' shapes and dtypes, and stay as they are while training goes on;
+        they may be views of the engine's memory, never to be written to.
+        """
+
+    def assign(self, variables: Sequence[Any], arrays: Sequence[np.ndarray]) -> None:
+        """Gives variables new values; each array has the shape and dtype of its variable."""
+        for variable, array in zip(variables, arrays):
+            variable.assign(array)
+
+    @abc.abstractmethod
+    def release(self) -> None:
+        """Lets go of what was kept of a model; called when its fit is over."""
+
+    @abc.abstractmethod
+    def random_state(self) -> Dict[str, Any]:
+        """The engine's global random state, as plain values; empty where it has none."""
+
+    @abc.abstractmethod
+    def set_random_state(self, state: Dict[str, Any]) -> None:
+        """Puts back what `random_state` returned, in this process or in another."""
+
+    def global_seed(self) -> Optional[int]:
+        """The seed that the user has set for the whole engine; None where there is none."""
+        return None
+
+    def replicas(self, model: Any) -> int:
+        """On how many replicas or processes a model trains."""
+        return 1
+
+    def hidden_random_ops(self, functions: Sequence[Any]) -> List[str]:
+        """Random ops in train and test functions whose state no one can read, by name; asked after the first step."""
+        return []
+
+    def unlisted_variables(self, functions: Sequence[Any], known: Sequence[Any]) -> List[str]:
+        """Variables that train and test functions write to and nobody listed, by name; asked after the first step.
+
+        Args:
+            functions: the model's, traced where the engine traces.
+            known: the variables that are captured, or that no resume needs.
+        """
+        return []

@@ -1,0 +1,96 @@
+"""What TensorFlow's traced functions do: their graphs, the random ops in them, the variables that they write to."""
+
+from typing import Any, Dict, FrozenSet, Iterator, List, Set, Tuple
+
+#: the reason that a report gives
+UNLISTED = ("the training step writes to variables that the model does not list ({}), which are not captured; make "
+            "them with add_weight, or attributes of a layer (a tf.random.Generator, too)")
+#: ops that only read a variable; anything else that takes its handle may write
+_READS = frozenset(["ReadVariableOp", "VariableShape", "ResourceGather", "ResourceGatherNd", "VarIsInitializedOp",
+                    "Identity", "NoOp"])
+#: ops whose first input chooses the function; the others are its arguments
+_BRANCHES = frozenset(["If", "StatelessIf", "Case", "StatelessCase"])
+
+
+def graphs_of(function: Any) -> List[Any]:
+    """The graphs that were traced of a function, or of those it closes over."""
+    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+    found = []
+    for one in [function, *cells]:
+        if hasattr(one, "_list_all_concrete_functions"):
+            found += [concrete.graph for concrete in one._list_all_concrete_functions()]
+        else:  # TensorFlow 2.1, and what is no tf.function
+            inner = [getattr(one, name, None) for name in ("_stateful_fn", "_stateless_fn")]
+            found += [concrete.graph for made in inner if made is not None
+                      for concrete in made._function_cache.all_values()]
+    return found
+
+
+def random_ops(graph: Any) -> set:
+    definition = graph.as_graph_def()
+    nodes = list(definition.node) + [node for inner in definition.library.function for node in inner.node_def]
+    return {node.op for node in nodes if node.op in _STATEFUL_RANDOM_OPS}
+
+
+_STATEFUL_RANDOM_OPS = frozenset((
+    "RandomUniform", "RandomUniformInt", "RandomStandardNormal", "TruncatedNormal", "ParameterizedTruncatedNormal",
+    "RandomShuffle", "Multinomial", "RandomGamma", "RandomGammaGrad", "RandomPoisson", "RandomPoissonV2",
+))
+
+
+def written_variables(graph: Any) -> List[Any]:
+    """The variables outside a function's graph that some op in it, or in a function it calls, may write to."""
+    variables = {id(variable.handle): variable for variable in graph.variables}
+    definition = graph.as_graph_def()
+    written = _Writes({one.signature.name: one for one in definition.library.function}).inputs(definition.node)
+    names = {inner.op.name: variables[id(outer)] for outer, inner in _captures(graph) if id(outer) in variables}
+    return [variable for name, variable in names.items() if name in written]
+
+
+def _captures(graph: Any) -> Iterator[Tuple[Any, Any]]:
+    """(tensor outside, placeholder inside) of a function's graph."""
+    captures = graph.captures
+    return iter(captures.items() if hasattr(captures, "items") else captures)  # a dict in TensorFlow 2.1 and earlier
+
+
+class _Writes:
+    """Which inputs may be written to: every node of every function is looked at once.
+
+    Args:
+        functions: the library of a graph, by name.
+    """
+
+    def __init__(self, functions: Dict[str, Any]):
+        self._functions = functions
+        self._arguments: Dict[str, FrozenSet[int]] = {}
+
+    def inputs(self, nodes: Any) -> Set[str]:
+        """The names of all that these nodes take and may write to."""
+        found: Set[str] = set()
+        for node in nodes:
+            if node.op in _READS:
+                continue
+            taken = [one.split(":")[0] for one in node.input if not one.startswith("^")]
+            called = self._called(node)
+            if not called:
+                found.update(taken)
+                continue
+            offset = 1 if node.op in _BRANCHES else 0
+            positions = frozenset().union(*map(self._arguments_of, called))
+            found.update(taken[at + offset] for at in positions if at + offset < len(taken))
+        return found
+
+    def _called(self, node: Any) -> List[str]:
+        """The functions that a node calls."""
+        named = [one.name for value in node.attr.values() for one in (value.func, *value.list.func)]
+        return [name for name in named if name in self._functions]
+
+    def _arguments_of(self, name: str) -> FrozenSet[int]:
+        """The positions of the arguments that a function may write to."""
+        if name not in self._arguments:
+            self._arguments[name] = frozenset()  # while it is looked at: a function may call itself
+            function = self._functions[name]
+            written = self.inputs(function.node_def)
+            self._arguments[name] = frozenset(
+                at for at, argument in enumerate(function.signature.input_arg) if argument.name in written)
+        return self._arguments[name]

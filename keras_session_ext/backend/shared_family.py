@@ -1,0 +1,111 @@
+"""What all families have in common: how a running fit is found, and how other callbacks are looked at."""
+
+import abc
+from types import FrameType
+from typing import Any, Dict, FrozenSet, List, Optional, Sequence
+
+import numpy as np
+
+from keras_session_ext.backend.contracts.family import Family
+from keras_session_ext.backend.hooks.fit_frames import frames
+from keras_session_ext.backend.variables import Leaf
+
+#: attributes of Keras's own callbacks that Keras derives again by itself, or that are the script's to say
+NOT_STATE: Dict[str, Optional[FrozenSet[str]]] = {
+    "BackupAndRestore": None,  # None: all of them
+    "CSVLogger": frozenset(["csv_file", "writer", "keys", "append", "append_header", "_open_args", "file_flags"]),
+    "EarlyStopping": frozenset(["min_delta", "monitor_op"]),
+    "History": frozenset(["history", "epoch"]),
+    "MonitorCallback": frozenset(["min_delta", "monitor_op"]),  # min_delta changes its sign with monitor_op
+    "ProgbarLogger": None,
+    "ReduceLROnPlateau": frozenset(["monitor_op"]),
+    "TensorBoard": frozenset([
+        "_batch_start_time", "_epoch_start_time", "_previous_epoch_iterations", "_should_write_train_graph",
+        "_prev_summary_state", "_prev_summary_writer", "_prev_summary_recording", "_prev_summary_step", "writer",
+        "_train_dir", "_val_dir", "_writers", "_train_writer", "_val_writer"]),
+}
+
+
+class SharedFamily(Family):
+    """The part of an adapter that is the same in every Keras.
+
+    Attributes:
+        own_packages: where Keras's own callbacks come from.
+        framework_packages: where objects come from that are no state of a callback.
+        callback_attributes: what every callback has, and is no state.
+    """
+
+    own_packages: FrozenSet[str]
+    framework_packages: FrozenSet[str]
+    callback_attributes: FrozenSet[str]
+
+    # -- finding what calls us
+
+    @abc.abstractmethod
+    def _is_fit(self, frame: FrameType) -> bool:
+        """Whether a frame is that of a training loop which has its data."""
+
+    @property
+    @abc.abstractmethod
+    def _callback_list_class(self) -> Any:
+        """Keras's list of callbacks."""
+
+    def fit_frame(self, model: Any) -> Optional[FrameType]:
+        for frame in frames():
+            if self._is_fit(frame) and model in _Identity(frame.f_locals.get("self"), frame.f_locals.get("model")):
+                return frame
+        return None
+
+    def fit_running(self, code_frame: Optional[FrameType]) -> bool:
+        return code_frame is not None and any(map(self._is_fit, frames(code_frame)))
+
+    def callback_list(self, callback: Any) -> Any:
+        for frame in frames():
+            found = frame.f_locals.get("self")
+            if isinstance(found, self._callback_list_class) and callback in _Identity(*found.callbacks):
+                return found
+        return None
+
+    # -- variables
+
+    def read(self, leaves: Sequence[Leaf]) -> List[np.ndarray]:
+        return self.engine.read([leaf.variable for leaf in leaves]) if leaves else []
+
+    def assign(self, leaves: Sequence[Leaf], arrays: Sequence[np.ndarray]) -> None:
+        if leaves:
+            self.engine.assign([leaf.variable for leaf in leaves], arrays)
+
+    # -- other callbacks
+
+    def owns(self, peer: Any) -> bool:
+        return _package(type(peer)) in self.own_packages
+
+    def is_peer(self, peer: Any, name: str) -> bool:
+        kind = getattr(self.keras.callbacks, name, None)
+        return kind is not None and isinstance(peer, kind)
+
+    def skipped_attributes(self, peer: Any) -> Optional[set]:
+        skipped = set(self.callback_attributes)
+        for base in type(peer).__mro__:
+            names = NOT_STATE.get(base.__name__, frozenset()) if _package(base) in self.own_packages else ()
+            if names is None:
+                return None
+            skipped.update(names)
+        return skipped
+
+    def is_framework_object(self, value: Any) -> bool:
+        return any(_package(base) in self.framework_packages for base in type(value).__mro__)
+
+
+class _Identity:
+    """Objects that `in` compares by identity: a model's or a callback's own `==` is not asked."""
+
+    def __init__(self, *objects: Any):
+        self._ids = {id(one) for one in objects}
+
+    def __contains__(self, value: Any) -> bool:
+        return id(value) in self._ids
+
+
+def _package(kind: type) -> str:
+    return str(kind.__module__).split(".")[0]

@@ -1,0 +1,1 @@
+"""`tf.Session` in every family: the real one where it exists, and what replaces it elsewhere."""

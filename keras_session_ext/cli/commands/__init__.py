@@ -1,0 +1,1 @@
+"""One file per command of `keras-session`, named as the command."""

@@ -1,0 +1,93 @@
+"""`keras-session log`."""
+
+import json
+import os
+import time
+from typing import Any, List, Optional, Tuple
+
+import click
+
+from keras_session_ext.cli import formatting, path_arguments
+from keras_session_ext.cli.output import Output, command
+from keras_session_ext.errors import CheckpointNotFound
+from keras_session_ext.lifecycle import journal
+from keras_session_ext.lifecycle.events import KINDS, LifecycleEvent
+
+_POLL_SECONDS = 0.5
+_STYLES = {"failed": "red", "save_failed": "red", "checkpoint_rejected": "red", "interrupted": "yellow",
+           "signal_received": "yellow", "restored": "cyan", "checkpoint_saved": "green"}
+_PLACE = ("stage", "epoch", "batch", "step")
+#: figures for machines, or too long for a line
+_LEFT_OUT = (*_PLACE, "kinds", "largest", "directory", "totals", "checkpoints", "elapsed_seconds", "parent")
+
+
+@command()
+@click.argument("directory", default=".", type=path_arguments.LOCAL_PATH)
+@click.option("-n", "--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N events.")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on, until Ctrl-C.")
+@click.option("-k", "--kind", "kinds", multiple=True, metavar="KIND", help="Only events of this kind; repeatable.")
+def log(out: Output, directory: str, tail: Optional[int], follow: bool, kinds: Tuple[str, ...]) -> None:
+    """Shows what happened to the run in DIRECTORY: when, in which process, what, where in the training, figures.
+
+    With --json every event is one line of JSON, as in the run's journal.jsonl.
+    """
+    _check_kinds(kinds)
+    run = path_arguments.run_directory(directory).path
+    path = os.path.join(run, journal.NAME)
+    if not follow and not os.path.exists(path):
+        raise CheckpointNotFound("There is no journal in {}. It begins with the first fit.".format(run))
+    if not follow:
+        events, skipped = journal.read_journal(path)
+        _tell(out, _last(_chosen(events, kinds), tail))
+        if skipped:
+            out.note("{} could not be read.".format(formatting.count(skipped, "line")), "yellow")
+        return
+    with journal.Tail(path) as lines:
+        _tell(out, _last(_chosen(lines.read(), kinds), tail))
+        while True:
+            time.sleep(_POLL_SECONDS)
+            _tell(out, _chosen(lines.read(), kinds))
+
+
+def _chosen(events: List[LifecycleEvent], kinds: Tuple[str, ...]) -> List[LifecycleEvent]:
+    return [event for event in events if not kinds or event.kind in kinds]
+
+
+def _last(events: List[LifecycleEvent], tail: Optional[int]) -> List[LifecycleEvent]:
+    return events if tail is None else events[len(events) - min(tail, len(events)):]
+
+
+def _check_kinds(kinds: Tuple[str, ...]) -> None:
+    for kind in kinds:
+        if kind not in KINDS:
+            import difflib
+
+            near = difflib.get_close_matches(kind, KINDS, n=1, cutoff=0.0)
+            raise click.UsageError("There is no kind of event {!r}. Did you mean {}? All: {}.".format(
+                kind, near[0], ", ".join(sorted(KINDS))))
+
+
+def _tell(out: Output, events: List[LifecycleEvent]) -> None:
+    for event in events:
+        if out.json:
+            click.echo(json.dumps(event._asdict()))
+        else:
+            out.line(_line(event), _STYLES.get(event.kind))
+
+
+def _line(event: LifecycleEvent) -> str:
+    figures = event.figures
+    place = " ".join("{} {}".format(name, figures[name]) for name in _PLACE
+                     if figures.get(name) is not None and (name != "stage" or figures[name]))
+    rest = " ".join("{}={}".format(name, _short(value)) for name, value in figures.items()
+                    if name not in _LEFT_OUT and value not in (None, [], {}))
+    told = "  ".join(part for part in (place, rest) if part)
+    return "{}  {:<13} {:<19} {}".format(formatting.when(event.time), event.process, event.kind, told).rstrip()
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return "({})".format(formatting.metrics(value))
+    return "; ".join(map(str, value)) if isinstance(value, list) else formatting.figure(value)
+
+

@@ -1,0 +1,135 @@
+"""What the arguments of commands name: checkpoints, run directories, directories of runs."""
+
+import os
+from typing import Any, Dict, List, Optional
+
+import click
+
+from keras_session_ext import files
+from keras_session_ext.arguments import url_problem
+from keras_session_ext.errors import CheckpointNotFound
+from keras_session_ext.lifecycle import journal
+from keras_session_ext.progress import CheckpointInfo
+from keras_session_ext.store.run_directory import RunDirectory
+
+#: how far below a directory runs are looked for, and in how many folders
+_DEPTH, _MOST_FOLDERS = 3, 5000
+
+class LocalPath(click.Path):
+    """A path, but no URL."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        problem = url_problem(str(value))
+        if problem is not None:
+            self.fail("{!r}: {}.".format(str(value), problem), param, ctx)
+        return super().convert(value, param, ctx)
+
+
+LOCAL_PATH = LocalPath()
+in_directory = click.option("-d", "--directory", metavar="DIRECTORY", type=LOCAL_PATH,
+                            help="The run directory, where an id is given.")
+
+
+def is_run(path: str) -> bool:
+    """Whether a run was or is at home in a directory."""
+    checkpoints = os.path.join(path, "checkpoints")
+    return (os.path.isfile(os.path.join(path, journal.NAME)) or bool(RunDirectory(path).paths())
+            or (os.path.isdir(checkpoints) and files.exists(os.path.join(path, "LOCK"))))
+
+
+def runs_below(path: str) -> List[str]:
+    """The run directories below a directory."""
+    found, folders = [], [(path, 0)]
+    for folder, depth in folders:
+        for name in _names(folder):
+            one = os.path.join(folder, name)
+            if name.startswith(".") or os.path.islink(one) or not os.path.isdir(one):
+                continue
+            if is_run(one):
+                found.append(one)
+            elif depth + 1 < _DEPTH and len(folders) < _MOST_FOLDERS:
+                folders.append((one, depth + 1))
+    return sorted(found)
+
+
+def _names(folder: str) -> List[str]:
+    try:
+        return files.names(folder)
+    except OSError:
+        return []  # not ours to read
+
+
+def run_directory(path: str) -> RunDirectory:
+    """The run directory at a path.
+
+    Raises:
+        CheckpointNotFound: there is none; the message says what is there.
+    """
+    if is_run(path):
+        return RunDirectory(path)
+    parent, name = os.path.split(os.path.abspath(path))
+    if name == "checkpoints" and is_run(parent):
+        return RunDirectory(parent)
+    if not files.exists(path):
+        raise CheckpointNotFound("There is no directory {}.".format(path))
+    if not os.path.isdir(path):
+        raise CheckpointNotFound("{} is a file. Expected a run directory: what SessionCheckpoint was given.".format(
+            path))
+    runs = runs_below(path)
+    raise CheckpointNotFound("{} is no run directory. {}".format(
+        path, "Runs below it: {}.".format(", ".join(runs[:5])) if runs
+        else "Expected what SessionCheckpoint was given, or a directory above it."))
+
+
+def runs_at(path: str) -> List[str]:
+    """The run directory at a path, or else those below it."""
+    try:
+        return [run_directory(path).path]
+    except CheckpointNotFound:
+        runs = runs_below(path)
+        if not runs:
+            raise
+        return runs
+
+
+def newest(directory: RunDirectory, rejected: Optional[List[str]] = None) -> CheckpointInfo:
+    """The newest checkpoint of a run whose header can be read."""
+    damaged: List[str] = [] if rejected is None else rejected
+    infos = directory.infos(damaged)
+    if not infos:
+        raise CheckpointNotFound("There is no checkpoint in {}.{}".format(
+            directory.checkpoints, "".join("\n  - " + one for one in damaged)))
+    return infos[0]
+
+
+def locate(name: str, directory: Optional[str] = None, rejected: Optional[List[str]] = None) -> str:
+    """The file that a name means.
+
+    Args:
+        name: a file, a run directory (its newest checkpoint), DIRECTORY/ID, or an id.
+        directory: the run directory of an id.
+        rejected: is told of damaged files that were passed over.
+
+    Raises:
+        CheckpointNotFound: there is none; the message names the nearest.
+    """
+    if directory is None:
+        if os.path.isdir(name):
+            return newest(run_directory(name), rejected).path
+        if files.exists(name):
+            return os.path.realpath(name)
+    folder, id = os.path.split(name)
+    if os.path.basename(folder) == "checkpoints":
+        folder = os.path.dirname(folder)
+    place = directory if directory is not None else folder or "."
+    if directory is not None or is_run(place):
+        run = run_directory(place)
+        return run.named(id[:-3] if id.endswith(".h5") else id, run.infos([])).path
+    raise CheckpointNotFound(
+        "There is no checkpoint {}. Expected a file, a run directory, DIRECTORY/ID, or an id with "
+        "--directory.".format(name))
+
+
+def described(info: CheckpointInfo) -> Dict[str, Any]:
+    """A checkpoint for --json."""
+    return dict(info._asdict(), progress=info.progress._asdict(), reasons=list(info.reasons))

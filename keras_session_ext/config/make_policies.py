@@ -1,0 +1,46 @@
+"""From settings to policies."""
+
+from typing import Any, Callable, Dict, Iterator, List, Tuple
+
+from keras_session_ext.config.located_values import Path
+from keras_session_ext.policies.keep import KeepAll, KeepBest, KeepEvery, KeepLast, KeepSize
+from keras_session_ext.policies.save import EveryEpochs, EverySeconds, EverySteps, OnBest, OnSignal
+
+#: which policy an entry of the effective config makes
+MAKERS: Dict[Tuple[str, str], Callable[[Any], Any]] = {
+    ("save", "every_steps"): EverySteps,
+    ("save", "every_epochs"): EveryEpochs,
+    ("save", "every"): EverySeconds,
+    ("save", "on_best"): lambda value: OnBest(**value),
+    ("save", "on_signal"): lambda value: OnSignal(*value),
+    ("keep", "last"): KeepLast,
+    ("keep", "best"): lambda value: KeepBest(**value),
+    ("keep", "every_epochs"): lambda value: KeepEvery(epochs=value),
+    ("keep", "every_steps"): lambda value: KeepEvery(steps=value),
+    ("keep", "every"): lambda value: KeepEvery(seconds=value),
+    ("keep", "size"): KeepSize,
+    ("keep", "all"): lambda value: KeepAll(),
+}
+
+
+def parts(path: Path, value: Any) -> Iterator[Tuple[Path, Any]]:
+    """What a maker can be asked about on its own: each signal of a list, or else all of it."""
+    if isinstance(value, list):
+        for index, one in enumerate(value):
+            yield (*path, index), [one]
+    else:
+        yield path, value
+
+
+def joined(part: str, settings: Dict[str, Any]) -> Any:
+    """The policies of `save` or `keep`, joined.
+
+    Example:
+        >>> joined("keep", {"last": 3, "every": 3600})
+        KeepLast(3) | KeepEvery(seconds=3600)
+    """
+    made: List[Any] = [MAKERS[part, name](value) for name, value in settings.items()]
+    policy = made[0]
+    for other in made[1:]:
+        policy = policy | other
+    return policy

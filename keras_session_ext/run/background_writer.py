@@ -1,0 +1,54 @@
+"""A thread that writes behind training."""
+
+import threading
+import time
+from typing import Callable, Optional
+
+
+class BackgroundWriter:
+    """One thread, one save in flight, the newest waiting one wins.
+
+    Every wait has a limit. The thread is a daemon: a process that must go can go.
+    """
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._waiting: Optional[Callable[[], None]] = None
+        self._busy = False
+        self._thread: Optional[threading.Thread] = None
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Hands a save over; one that still waits is dropped for it."""
+        with self._condition:
+            self._waiting = job
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="keras-session-writer", daemon=True)
+                self._thread.start()
+            self._condition.notify_all()
+
+    def drain(self, timeout_seconds: float) -> bool:
+        """Waits until nothing is in flight; False if the limit came first."""
+        deadline = time.monotonic() + timeout_seconds
+        with self._condition:
+            while self._busy or self._waiting is not None:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                self._condition.wait(left)
+        return True
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                while self._waiting is None:
+                    if not self._condition.wait(60) and self._waiting is None:
+                        self._thread = None  # idle: the next save starts a thread anew
+                        return
+                job, self._waiting, self._busy = self._waiting, None, True
+            try:
+                job()  # jobs catch their own errors
+            finally:
+                del job
+                with self._condition:
+                    self._busy = False
+                    self._condition.notify_all()

@@ -1,0 +1,294 @@
+"""Brings a checkpoint back into a run that is about to begin.
+
+Between epochs everything is restored once, before the first epoch. Within an
+epoch the loop and the peers first begin the epoch as ever; then everything is
+restored again, the batches that were trained on are drawn and dropped by the
+feed, and the random state comes back at the very hook it was captured in. In
+the order of the calls:
+
+```
+before_train_begin       callbacks that would destroy something when they begin are warned
+restore                  checks everything, then restores everything
+  within an epoch only:
+epoch_starts             the loop asks for the epoch's batches: everything again, and the source's own state
+replayed                 the batches were dropped
+settle                   the random state; nothing is left to restore
+```
+"""
+
+from typing import Any, Callable, Dict, List, Optional
+
+from keras_session_ext import state
+from keras_session_ext.errors import StateMismatch
+from keras_session_ext.progress import ResumeReport
+from keras_session_ext.run.lineage import Candidate
+from keras_session_ext.run.snapshot import decode
+from keras_session_ext.state import object_attributes
+
+#: settings that make another fit of it, beside those of the optimizer
+_OF_THE_FIT = (
+    "model", "loss", "data.source", "data.batch_size", "data.samples", "data.steps_per_epoch", "data.shuffle",
+)
+#: kinds that the begin of an epoch disturbs
+_DISTURBED = ("variables", "optimizer", "callbacks")
+
+
+class Resume:
+    """The restoring half of a session, for one stage.
+
+    Args:
+        candidate: the checkpoint, or None for a fresh start.
+        run: the live run.
+        tell: prints a line for the user.
+
+    Attributes:
+        report: the `ResumeReport`.
+        within_epoch: whether the epoch's state has still to come back.
+    """
+
+    def __init__(self, candidate: Optional[Candidate], run: state.Run, tell: Callable[[str], None]):
+        self._candidate = candidate
+        self._run = run
+        self._tell = tell
+        self._states: Dict[str, Any] = {} if candidate is None else decode(candidate)
+        if candidate is not None and "data" not in self._states:
+            raise StateMismatch("The checkpoint {} was saved outside fit, and knows of no epoch to go on with. Call "
+                                "restore_session(model, path) before fit.".format(candidate.info.path))
+        self._random: Any = None  # comes back once the data is in place
+        self.within_epoch = False
+        self.report = ResumeReport()
+        if candidate is not None:
+            self.report = ResumeReport(candidate.info.id, candidate.info.progress)
+        run.report = self.report
+
+    @property
+    def candidate(self) -> Candidate:
+        """What is restored, as long as something is left to restore."""
+        assert self._candidate is not None
+        return self._candidate
+
+    def before_train_begin(self) -> None:
+        """Before any peer's `on_train_begin`."""
+        if self._candidate is not None:
+            state.callbacks.before_train_begin(self._states["callbacks"], self._run)
+
+    def meet(self) -> List[Dict[str, Any]]:
+        """Where the run will stand, and which Keras the checkpoint is of; nothing is restored yet.
+
+        Returns:
+            What the checkpoint says of its optimizers, for `Family.build`, which
+            makes the variables that are to be restored.
+        """
+        run, candidate = self._run, self.candidate
+        run.progress, run.epoch_over = candidate.info.progress, bool(self._states["data"]["epoch_over"])
+        run.meet(candidate.fields["versions"])
+        return state.optimizer.tables(self._states["optimizer"], run)
+
+    def restore(self, script: Dict[str, Any], epochs: int) -> int:
+        """Checks everything, then restores everything.
+
+        Args:
+            script: the settings of this start, as of `describe_script`.
+            epochs: how many this stage is to have.
+
+        Returns:
+            The epoch to begin with; all of them where nothing is left to train.
+
+        Raises:
+            StateMismatch: the checkpoint does not fit; nothing was changed.
+        """
+        run, states, candidate = self._run, self._states, self.candidate
+        if run.foreign:
+            self._begin_epoch_anew()
+        self.report.changes = _compare(candidate.fields["script"], script, strictly=not run.foreign)
+        self.report.changes += state.callbacks.changes(states["callbacks"], run)
+        self._check()
+        run.stopped = bool(candidate.fields["stopped"])
+        over = candidate.info.finished and (run.stopped or candidate.info.progress.epoch >= epochs)
+        if over:
+            self._check_same_fit(script)
+            state.data.pass_over(states["data"], run)
+        for kind in state.KINDS:
+            if kind.NAME in self.report.kinds:
+                continue  # told already why it is not restored
+            kind.restore(states[kind.NAME], run)
+            self.report.kinds[kind.NAME] = "restored"
+        if run.foreign:
+            cross(states, run, self.report)
+        for reason in candidate.fields["reasons"]:
+            self.report.because(reason)
+        self._tell_missing(state.callbacks.missing(states["callbacks"]))
+        return self._start_epoch(epochs, over)
+
+    def _begin_epoch_anew(self) -> None:
+        """Another engine draws other numbers: neither random state nor a place in the data mean anything on it."""
+        run, progress = self._run, self.candidate.info.progress
+        where = run.foreign
+        self.report.kinds.update(random="not restored: it is of " + where, data="not restored: the epoch begins anew")
+        self.report.kinds["optimizer"] = "carried over from " + where
+        self._states["callbacks"] = state.callbacks.by_class(self._states["callbacks"], run)
+        self.report.because("the checkpoint was taken on {}, which computes differently".format(where))
+        if not progress.batch and not run.epoch_over:
+            self.report.kinds["data"] = "the next epoch begins"
+        else:
+            self.report.because("{} batches of epoch {} are trained on a second time".format(
+                progress.batch, progress.epoch))
+        run.epoch_over = False
+        run.progress = self.report.progress = progress._replace(batch=0, step=progress.step - progress.batch)
+
+    def _check(self) -> None:
+        problems = [problem for kind in state.KINDS if kind.NAME not in self.report.kinds
+                    for problem in kind.check(self._states[kind.NAME], self._run)]
+        if problems:
+            changes = ["Changed since then:"] + ["  - " + change for change in self.report.changes]
+            raise StateMismatch(
+                "The checkpoint {} does not fit this script:".format(self.candidate.info.path), problems,
+                "\n".join((changes if len(changes) > 1 else []) + [
+                    "Undo the change, or start in a new directory (or with restore='never')."]))
+
+    def _tell_missing(self, missing: List[str]) -> None:
+        if missing:
+            self.report.kinds["callbacks"] = "restored, but not captured: " + ", ".join(missing)
+        for name in missing:
+            self.report.because("{} cannot be captured; keep plain values, or offer get_state and set_state".format(
+                name))
+
+    def _check_same_fit(self, script: Dict[str, Any]) -> None:
+        """A finished stage is not trained again, so this call must be the one that made it.
+
+        Where a script leaves out a fit that it made at an earlier start, the next one takes its place.
+        """
+        then = self.candidate.fields["script"]
+        common = [name for name in then if name in script and (name.startswith("optimizer") or name in _OF_THE_FIT)]
+        problems = _compare({name: then[name] for name in common}, {name: script[name] for name in common})
+        if problems and not self._run.foreign:
+            raise StateMismatch(
+                "This is the fit number {} of the run, which has finished with other settings and is not trained "
+                "again:".format(self.candidate.info.progress.stage), problems,
+                "Undo the change, or start in a new directory (or with restore='never'). If the script has left out a "
+                "fit that it made before: the fits of a run must come in the same order at every start.")
+
+    def _start_epoch(self, epochs: int, over: bool) -> int:
+        run, progress = self._run, self.candidate.info.progress
+        if over:
+            self.report.kinds["data"] = "finished: nothing is left to train"
+            return max(epochs, progress.epoch)
+        if run.mid_epoch:
+            self.within_epoch = True
+            self._random = self._states["random"]
+        if run.feed.replays:
+            self.report.kinds["data"] = "replayed: {} batches are drawn again and dropped".format(run.feed.replays)
+        return progress.epoch
+
+    @property
+    def created(self) -> float:
+        """When the checkpoint was taken, in seconds since the epoch."""
+        return float(self.candidate.info.created)
+
+    @property
+    def policies(self) -> Dict[str, Any]:
+        """The state of the save policies."""
+        policies: Dict[str, Any] = self.candidate.fields["policies"]
+        return policies
+
+    # -- while the first epoch begins
+
+    def epoch_starts(self) -> None:
+        """Keras asks for the epoch's batches; every `on_epoch_begin` is over."""
+        if self.within_epoch:
+            self.apply()
+            state.data.restore_source(self._states["data"], self._run)
+        elif self._run.feed.resuming:
+            self._random = self._run.family.random_state(self._run.model)  # peers may have drawn in `on_epoch_begin`
+
+    def apply(self) -> None:
+        """Restores what the begin of an epoch, or a step that must not train, has disturbed."""
+        for kind in state.KINDS:
+            if kind.NAME in _DISTURBED:
+                kind.restore(self._states[kind.NAME], self._run)
+
+    def replayed(self) -> None:
+        """The dropped batches were drawn, and the next one is not yet."""
+        if self._run.feed.resets_metrics_late and self.within_epoch:
+            self.apply()
+
+    def settle(self) -> bool:
+        """The random state comes back, and nothing is left to restore; within an epoch at the hook it was captured in.
+
+        Returns:
+            Whether there was something to settle: the report is final now.
+        """
+        if self._random is None:
+            self._candidate, self._states = None, {}  # the memory goes
+            return False
+        run, random, told = self._run, self._random, len(self.report.reasons)
+        self._random, self.within_epoch = None, False
+        state.random.settle(random, run)
+        if run.feed.verified is False:
+            self.report.because(
+                "the {} did not repeat its batches; make it depend on nothing but seeds that the script "
+                "sets".format(run.feed.source))
+        if run.epoch_over:
+            run.stopping = bool(self.candidate.fields["stopped"])
+        self._candidate, self._states = None, {}
+        if len(self.report.reasons) > told:
+            self._tell("Session: exact: no, because " + "; ".join(self.report.reasons[told:]))
+        return True
+
+    @property
+    def epoch_logs(self) -> Dict[str, Any]:
+        """The logs of the epoch that was being validated."""
+        logs: Dict[str, Any] = self._states["data"]["epoch_logs"]
+        return logs
+
+
+def cross(states: Dict[str, Any], run: state.Run, report: ResumeReport) -> None:
+    """Carries the optimizers over from another Keras, behind the weights; the report says what was lost."""
+    plan = state.variables.plan(states["variables"], run)
+    notes = state.optimizer.cross(states["optimizer"], dict(plan.moves), run)
+    report.kinds["variables"] = "restored by layer, from " + run.foreign + "".join("; " + one for one in plan.notes)
+    report.kinds["optimizer"] = "carried over from " + run.foreign + "".join("; " + one for one in notes)
+    for note in plan.notes + notes:
+        report.because(note)
+
+
+def restore_weights(candidate: Candidate, run: state.Run) -> None:
+    """The variables alone, for `evaluate` and `predict` on their own."""
+    run.meet(candidate.fields["versions"])
+    stored = decode(candidate)["variables"]
+    problems = state.variables.check(stored, run)
+    if problems:
+        raise StateMismatch("The checkpoint {} is of another model:".format(candidate.info.path), problems)
+    state.variables.restore(stored, run)
+
+
+def describe_script(run: state.Run, epochs: int) -> Dict[str, Any]:
+    """Settings of model, data and callbacks, for finding what a later script says differently."""
+    made = dict(run.family.script(run.model), epochs=epochs)
+    made.update({"data." + name: value for name, value in run.feed.describe().items()})
+    for key, peer in state.callbacks.keyed(run.peers):
+        skipped = run.family.skipped_attributes(peer)
+        if skipped is None:
+            continue
+        values = object_attributes.look(peer, skipped, run).values
+        said = run.baseline.get(key, values)  # without what `on_train_begin` set
+        name = key.split(" ")[0].rsplit(".", 1)[-1]
+        made.update({"{}.{}".format(name, attribute): value for attribute, value in values.items()
+                     if not attribute.startswith("_") and isinstance(value, (bool, int, float, str))
+                     and value == value and attribute in said})
+    return {name: value if isinstance(value, (bool, int, str, type(None))) else repr(value)
+            for name, value in made.items()}
+
+
+def _compare(then: Dict[str, Any], now: Dict[str, Any], strictly: bool = True) -> List[str]:
+    """Every setting that differs, one line each; or only of those that both Kerases tell, and by more than rounding."""
+    names = sorted(set(then) | set(now) if strictly else set(then) & set(now) - {"data.batches"})
+    return ["{}: {} at the checkpoint, {} now".format(name, then.get(name, "nothing"), now.get(name, "nothing"))
+            for name in names if then.get(name) != now.get(name) and (strictly or not _alike(then[name], now[name]))]
+
+
+def _alike(one: Any, other: Any) -> bool:
+    try:
+        return abs(float(one) - float(other)) <= 1e-6 * abs(float(one))
+    except (TypeError, ValueError):
+        return False

@@ -1,0 +1,161 @@
+"""From a snapshot to a durable checkpoint and what it lets go of: in the foreground, or behind training."""
+
+import atexit
+import logging
+import os
+import time
+import weakref
+from typing import Any, Dict, List, Optional
+
+from keras_session_ext.checkpoint import header
+from keras_session_ext.checkpoint.encoder import Encoder
+from keras_session_ext.errors import ConfigError, DirectoryBusy
+from keras_session_ext.lifecycle.record import Record
+from keras_session_ext.progress import CheckpointInfo
+from keras_session_ext.run.background_writer import BackgroundWriter
+from keras_session_ext.run.lineage import Lineage
+from keras_session_ext.run.snapshot import Snapshot
+from keras_session_ext.store.run_directory import RunDirectory
+
+logger = logging.getLogger("keras_session_ext")
+
+_LARGEST = 8  # tensors that the journal names
+
+
+#: how long the end of training waits for a save in flight, and the exit of the process
+DRAIN_SECONDS, EXIT_SECONDS = 600.0, 60.0
+
+_in_use: "weakref.WeakSet[Saves]" = weakref.WeakSet()  # and those in flight, which their threads keep
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_use.clear)  # a child has no writer's thread to wait for
+
+
+class Saves:
+    """The saves of one `SessionCheckpoint`.
+
+    Args:
+        directory: where to.
+        keep: the keep policy.
+        background: whether training goes on meanwhile.
+        on_error: "warn" or "raise".
+        record: is told of everything.
+
+    Attributes:
+        lineage: the run they belong to.
+        last_id: the newest checkpoint of this process, or the one it resumed from.
+        done: all of this process, oldest first.
+    """
+
+    def __init__(self, directory: RunDirectory, keep: Any, background: bool, on_error: str, record: Record):
+        if on_error not in ("warn", "raise"):
+            raise ConfigError("Invalid value for argument `on_error`. Expected 'warn' or 'raise'. "
+                              "Received: {!r}".format(on_error))
+        self.directory = directory
+        self.lineage: Optional[Lineage] = None
+        self.last_id: Optional[str] = None
+        self.done: List[CheckpointInfo] = []
+        self._keep = keep
+        self._background = background
+        self._on_error = on_error
+        self._record = record
+        self._encoder = Encoder()
+        self._writer = BackgroundWriter()
+        self._failure: Optional[BaseException] = None
+        _in_use.add(self)
+
+    def commit(self, snapshot: Snapshot, began: float, reason: str = "") -> None:
+        """Saves a snapshot.
+
+        Args:
+            snapshot: what.
+            began: `time.monotonic()` when it was asked for.
+            reason: which policy asked for it, if the snapshot does not know.
+        """
+        fields = dict(snapshot.fields, id=self.directory.new_id(snapshot.fields["progress"]["step"]))
+        if reason:
+            fields["reason"] = reason
+        snapshot = snapshot._replace(fields=fields)
+        if self._background:
+            stall = time.monotonic() - began
+            self._writer.submit(lambda: self._write(snapshot, began, stall))
+        else:
+            self._write(snapshot, began, None)
+            self.check()
+
+    def drain(self, timeout_seconds: float) -> bool:
+        """Waits for the save in flight; False if the limit came first."""
+        return self._writer.drain(timeout_seconds)
+
+    def _write(self, snapshot: Snapshot, began: float, stall: Optional[float]) -> None:
+        """On the writer's thread: file, name, then retention."""
+        try:
+            fields = dict(snapshot.fields, parent=self.last_id)
+            image = self._encoder.encode(fields, snapshot.tensors, snapshot.view)
+            self.directory.publish(fields["id"], image)
+            durable = time.monotonic() - began
+            info = header.info(dict(fields, size_bytes=image.size_bytes), self.directory.path_of(fields["id"]))
+            self.last_id = info.id
+            self.done.append(info)
+            self._record.emit("checkpoint_saved", stall_seconds=durable if stall is None else stall,
+                              durable_seconds=durable, directory=self.directory.path,
+                              **dict(figures(info), **_contents(snapshot)))
+            self._retain(info)
+        except BaseException as error:  # told on the training thread
+            self._record.emit("save_failed", error="{}: {}".format(type(error).__name__, error),
+                              step=snapshot.fields["progress"]["step"])
+            self._failure = error
+
+    def _retain(self, info: CheckpointInfo) -> None:
+        lineage: Any = self.lineage
+        lineage.add(info)
+        plan = self._keep.plan(lineage.infos)
+        removed = self.directory.retain(plan)
+        lineage.removed(removed)
+        for id in removed:
+            self._record.emit("checkpoint_deleted", id=id, reason=", ".join(plan.reasons.get(id, ())))
+
+    # -- failures
+
+    def check(self) -> None:
+        """Tells of a save that failed behind training."""
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            self.complain(failure)
+
+    def complain(self, failure: BaseException) -> None:
+        """Raises, or warns and lets training go on, as the user chose."""
+        if isinstance(failure, DirectoryBusy) or self._on_error == "raise":
+            raise failure
+        logger.warning("Saving the session to %s failed: %s: %s. Training goes on and the next save is tried as "
+                       "planned.", self.directory.path, type(failure).__name__, failure)
+
+
+def drain_directory(path: str) -> None:
+    """Waits for all saves of this process in flight to a directory: a stage that failed may have left one."""
+    for saves in list(_in_use):
+        if saves.directory.path == path:
+            saves.drain(DRAIN_SECONDS)
+
+
+@atexit.register
+def _at_exit() -> None:
+    for saves in list(_in_use):
+        saves.drain(EXIT_SECONDS)
+
+
+def figures(info: CheckpointInfo) -> Dict[str, Any]:
+    """What the journal says of a checkpoint, so that it can be looked into where the file is not."""
+    return dict(info.progress._asdict(), id=info.id, reason=info.reason, size_bytes=info.size_bytes,
+                metrics=info.metrics, exact=info.exact, reasons=list(info.reasons), parent=info.parent,
+                finished=info.finished)
+
+
+def _contents(snapshot: Snapshot) -> Dict[str, Any]:
+    """Bytes per state kind, and the largest tensors."""
+    kinds: Dict[str, int] = {}
+    for tensor in snapshot.tensors:
+        kinds[tensor.kind] = kinds.get(tensor.kind, 0) + int(tensor.array.nbytes)
+    largest = sorted(snapshot.tensors, key=lambda tensor: -tensor.array.nbytes)[:_LARGEST]
+    return {"kinds": kinds, "largest": [
+        {"name": tensor.name, "dtype": tensor.array.dtype.name, "shape": list(tensor.array.shape),
+         "nbytes": int(tensor.array.nbytes)} for tensor in largest]}

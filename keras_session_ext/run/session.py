@@ -1,0 +1,394 @@
+"""The session of a run: where when, what, where and keep meet. It knows of no fit and no loop.
+
+A driver calls it, in the order of the methods here; the driver of Keras's own
+fit is fit.py. One save goes
+
+```
+driver's hook -> Session.poll -> Saves.commit -> Encoder.encode -> RunDirectory.publish -> Store.put
+```
+
+What a start of the script restores is in resume.py, which stage goes on from
+which checkpoint in stages.py, and what happens is told to the record.
+"""
+
+import os
+import time
+from types import FrameType
+from typing import Any, Callable, Dict, List, Optional
+
+from keras_session_ext import state
+from keras_session_ext.arguments import local_path
+from keras_session_ext.backend import choose
+from keras_session_ext.backend.contracts.family import Family
+from keras_session_ext.backend.contracts.feed import Feed
+from keras_session_ext.backend.tf1_session.shim import observe
+from keras_session_ext.checkpoint import header
+from keras_session_ext.errors import CheckpointNotFound, SessionError
+from keras_session_ext.lifecycle import journal
+from keras_session_ext.lifecycle.record import Record, place, signal_name
+from keras_session_ext.policies.keep import as_keep_policy
+from keras_session_ext.policies.save import AnyPolicy, OnSignal, as_policy
+from keras_session_ext.progress import Progress
+from keras_session_ext.run.lineage import Candidate, Lineage, as_restore_setting
+from keras_session_ext.run.resume import Resume, describe_script
+from keras_session_ext.run.saves import DRAIN_SECONDS, EXIT_SECONDS, Saves, drain_directory, figures
+from keras_session_ext.run.signals import ENDING, SignalWatch
+from keras_session_ext.run.snapshot import Snapshot, take_snapshot
+from keras_session_ext.run.stages import Stages
+from keras_session_ext.store.run_directory import RunDirectory
+
+
+class Session:
+    """One run in this process.
+
+    Args:
+        directory, save, keep, restore, background, on_error, verbose, group: as of `SessionCheckpoint`.
+        family: the adapter of the Keras in use.
+        is_running: tells from an interrupted frame whether the driver's loop is still there, for signals.
+
+    Attributes:
+        directory: where the run lives.
+        record: is told what happens.
+        saves: from snapshots to checkpoints.
+        stage: number of the stage that is trained, from 0; -1 before the first.
+    """
+
+    def __init__(self, directory: Any, save: Any, keep: Any, restore: Any, background: bool, on_error: str,
+                 verbose: int, group: bool, family: Family, is_running: Callable[[Optional[FrameType]], bool]):
+        self.directory = RunDirectory(local_path(directory, "directory"), group)
+        self.restore_setting = as_restore_setting(restore)
+        self.record = Record(lambda: choose().describe())  # it outlives the session, and must not keep it
+        self.record.note = self.directory.note
+        self.saves = Saves(self.directory, as_keep_policy(keep), background, on_error, self.record)
+        self.stage = -1
+        self.family = family
+        self._policy = save if isinstance(save, AnyPolicy) else AnyPolicy([as_policy(save)])
+        self._signals = SignalWatch([one for one in self._policy.policies if isinstance(one, OnSignal)], is_running)
+        self._verbose = verbose
+        self._run: Optional[state.Run] = None
+        self._lineage: Optional[Lineage] = None
+        self._stages: Optional[Stages] = None
+        self._resume: Optional[Resume] = None
+        self._epochs = self._epoch_begin_step = 0
+        self._base_seconds = self._started = 0.0
+        self._pristine: Any = None  # the peers as they were when this stage began first
+        self._script: Dict[str, Any] = {}
+
+    # -- what it works on
+
+    @property
+    def run(self) -> state.Run:
+        """The live run, once there is a model."""
+        assert self._run is not None
+        return self._run
+
+    @property
+    def has_run(self) -> bool:
+        """Whether a model was ever attached."""
+        return self._run is not None
+
+    @property
+    def resume(self) -> Resume:
+        """What is restored in this stage."""
+        assert self._resume is not None
+        return self._resume
+
+    @property
+    def lineage(self) -> Lineage:
+        """The run's checkpoints, from the first stage on."""
+        assert self._lineage is not None
+        return self._lineage
+
+    @property
+    def stages(self) -> Stages:
+        """What each stage goes on from, from the first one on."""
+        assert self._stages is not None
+        return self._stages
+
+    def attach(self, model: Any, peers: List[Any]) -> None:
+        """The run is about this model from now on, with these callbacks around it."""
+        before = self._run
+        self._run = state.Run(self.family, model, peers)
+        self.record.attend()
+        observe(model)
+        if before is not None:  # steps and seconds count over all stages
+            self._run.progress, self._run.report = before.progress, before.report
+
+    # -- a stage begins
+
+    def begin_stage(self, again: bool) -> None:
+        """Claims the directory and reads what this stage goes on from; before any callback is told of the beginning.
+
+        Args:
+            again: the stage before this one ended by an exception and is tried again.
+
+        Raises:
+            CheckpointNotFound: there is nothing that `restore` asks for.
+            DirectoryBusy: another live process trains here.
+            SessionError: the directory cannot be written.
+        """
+        if again:
+            self._lineage = None  # begin as a new process would
+        else:
+            self.stage += 1
+            self._pristine = None
+        drain_directory(self.directory.path)
+        if self.restore_setting == "must" and not self.directory.exists():
+            raise CheckpointNotFound("restore='must', but there is no directory {}. Use restore='auto' for a fresh "
+                                     "start.".format(self.directory.path))
+        self.directory.acquire()
+        self.open_record()
+        self.record.fit_started(owned=True, left=self.directory.left, stage=self.stage)
+        if self._lineage is None:
+            self._find_lineage()
+        self._resume = Resume(self.stages.candidate(self.stage), self.run, self.tell)
+        self._resume.report.rejected = list(self.lineage.rejected)
+        self._resume.before_train_begin()
+        state.callbacks.before_begin(self.run)
+
+    def _find_lineage(self) -> None:
+        self._lineage = self.saves.lineage = Lineage(self.directory, self.restore_setting)
+        self._stages = Stages(self.directory, self._lineage)
+        for why in self._lineage.rejected:
+            self.record.emit("checkpoint_rejected", why=why)
+        for info in reversed(self._lineage.infos):
+            self.record.found(created=info.created, directory=self.directory.path, **figures(info))
+
+    def follow_data(self, feed: Feed, epochs: int) -> bool:
+        """The stage's data are there, and every callback was told of the beginning.
+
+        Args:
+            feed: the training data.
+            epochs: how many this stage is to have.
+
+        Returns:
+            Whether there is a checkpoint to `restore`, once the model is built.
+        """
+        run = self.run
+        run.feed, run.validation, run.validation_iterators = feed, None, 0
+        self._epochs = epochs
+        if self._pristine is not None:  # the same objects again: what they learnt after the checkpoint goes
+            state.callbacks.restore(self._pristine, run)
+        state.callbacks.begin(run)
+        self._pristine = state.callbacks.values(run)
+        state.data.begin(run)
+        self._script = describe_script(run, epochs)
+        before = run.progress
+        run.progress, run.epoch_over = Progress(stage=self.stage, step=before.step), False
+        self._base_seconds = before.elapsed_seconds
+        return run.report.checkpoint is not None
+
+    def restore(self) -> int:
+        """Brings the checkpoint back; returns the epoch to begin with.
+
+        Raises:
+            StateMismatch: it does not fit; nothing was changed.
+        """
+        began, created = time.monotonic(), self.resume.created
+        epoch = self.resume.restore(self._script, self._epochs)
+        run, report = self.run, self.run.report
+        self._policy.set_state(self.resume.policies)
+        self._base_seconds = run.progress.elapsed_seconds
+        self.saves.last_id = report.checkpoint
+        finished = report.kinds["data"].startswith("finished")
+        since = None if finished or report.checkpoint == self.lineage.branch_of else created
+        self.record.emit("restored", id=report.checkpoint, seconds=time.monotonic() - began, exact=report.exact,
+                         reasons=report.reasons, kinds=report.kinds, changes=report.changes, **place(run.progress),
+                         finished=finished, **self.record.lost(run.progress.step, since))
+        return epoch
+
+    def begin_training(self) -> None:
+        """All is in place, and the first epoch comes next."""
+        run = self.run
+        self._epoch_begin_step = run.progress.step - run.progress.batch
+        self._started = time.monotonic()
+        self._policy.begin(run.progress)
+        self._signals.install()
+        fresh = "" if self.stage else "Session: a fresh start in " + self.directory.path
+        self.tell(str(run.report) if run.report.is_news else fresh)
+
+    # -- an epoch
+
+    def begin_epoch(self, epoch: int) -> None:
+        """The loop begins an epoch, before any callback is told."""
+        self.stages.trained(self.stage)
+        if not self.resume.within_epoch:
+            self.move(epoch, 0)
+        self.record.emit("epoch_started", **place(self.run.progress))
+
+    def epoch_starts(self) -> None:
+        """The loop asks for the epoch's batches, every callback was told; nothing was drawn yet."""
+        self.resume.epoch_starts()
+        state.data.epoch_start(self.run)
+
+    def replayed(self) -> None:
+        """The batches that were trained on before were drawn and dropped."""
+        if self.resume.within_epoch:
+            self.resume.replayed()
+        else:
+            self.settle()
+
+    def settle(self) -> None:
+        """The random state comes back, if it has not yet; the resume report is final then."""
+        if self.resume.settle():
+            report = self.run.report
+            self.record.emit("replayed", batches=self.run.feed.skipped, seconds=time.monotonic() - self._started,
+                             exact=report.exact, reasons=report.reasons, **place(self.run.progress))
+
+    def move(self, epoch: int, batch: int) -> None:
+        """So many batches of an epoch are behind."""
+        self.run.progress = self.run.progress._replace(
+            stage=self.stage, epoch=epoch, batch=batch, step=self._epoch_begin_step + batch)
+
+    def end_epoch(self, epoch: int, logs: Dict[str, Any]) -> None:
+        """An epoch is over, its validation included, and every callback was told."""
+        run = self.run
+        self.settle()  # the epoch may have had no batch left, and no validation
+        if run.validation is not None:
+            run.validation_iterators = run.validation.iterators
+        step = self._epoch_begin_step + run.feed.batches_done(run.stopping)
+        self._epoch_begin_step = step
+        run.epoch_over = False
+        run.progress = run.progress._replace(epoch=epoch + 1, batch=0, step=step, elapsed_seconds=self._elapsed())
+        finished = run.stopping or epoch + 1 >= self._epochs
+        self.record.emit("epoch_finished", metrics=header.plain_metrics(logs), **dict(
+            place(run.progress), epoch=epoch))
+        self.poll(logs, finished)
+
+    # -- a stage ends
+
+    def end_stage(self) -> None:
+        """The last epoch is over, and every callback was told of the end."""
+        self._signals.restore()
+        if not self.saves.drain(DRAIN_SECONDS):
+            self.saves.complain(SessionError("The last save goes on in the background"))
+        self.saves.check()
+        stopped = self.run.stopping
+        self.tell("Session: {} at {}; {} checkpoints in {}".format(
+            "stopped" if stopped else "finished", self.run.progress, len(self.lineage.infos), self.directory.path))
+        self.record.fit_finished(epochs=self._epochs, stopped=stopped, **place(self.run.progress))
+        self.stages.ended(self.stage, failed=False)
+        self.directory.release()
+
+    def give_up(self) -> None:
+        """The stage has ended by an exception that the script catches, and is not tried again."""
+        self._signals.restore()
+        self.saves.drain(DRAIN_SECONDS)
+        if self._stages is not None:
+            self._stages.ended(self.stage, failed=True)
+        self.directory.release()
+
+    # -- saving
+
+    @property
+    def repeats(self) -> bool:
+        """Whether this stage failed before, and what was saved later must stay the newest."""
+        return self.stages.repeats(self.stage)
+
+    @property
+    def falls_due_anywhere(self) -> bool:
+        """Whether a save may be asked for in the middle of a validation."""
+        return self._policy.falls_due_anywhere
+
+    def poll(self, logs: Dict[str, Any], finished: bool = False) -> bool:
+        """Asks the policies and saves if one says so; answers signals.
+
+        Args:
+            logs: of the epoch that has ended; else empty.
+            finished: the stage ends here, which is always saved.
+
+        Returns:
+            Whether a save was asked for.
+        """
+        self.saves.check()
+        self.run.progress = self._now()
+        due = self._policy(self.run.progress, logs)
+        if self.repeats and not finished:
+            self._answer_signals()
+            return False  # all that was saved of it is there
+        if not due and not finished:
+            return False
+        began = time.monotonic()
+        reasons = self._policy.fired + (["the end of the stage"] if finished else [])
+        snapshot = self.snapshot(logs, finished, " | ".join(reasons))
+        if snapshot is not None:
+            self.saves.commit(snapshot, began)
+        self._answer_signals()
+        return True
+
+    def poll_with(self, snapshot: Snapshot) -> None:
+        """Asks the policies where the state of now cannot be captured, and saves one that was taken before."""
+        if self._policy(self._now(), {}):
+            self.saves.commit(snapshot, time.monotonic(), " | ".join(self._policy.fired))
+            self._answer_signals()
+
+    def snapshot(self, logs: Dict[str, Any], finished: bool = False, reason: str = "") -> Optional[Snapshot]:
+        """Captures the session; None where that failed, which is told as `on_error` says."""
+        began = time.monotonic()
+        try:
+            snapshot = self._take_snapshot(logs, finished, reason)
+        except Exception as error:  # a peer's get_state may raise anything; on_error says what follows
+            self.record.emit("save_failed", error="{}: {}".format(type(error).__name__, error),
+                             **place(self.run.progress))
+            self.saves.complain(error)
+            return None
+        self.record.emit("snapshot_taken", seconds=time.monotonic() - began, **place(self.run.progress))
+        return snapshot
+
+    def _take_snapshot(self, logs: Dict[str, Any], finished: bool, reason: str) -> Snapshot:
+        run = self.run
+        observe(run.model)  # the loop may have built it
+        progress = self._now()
+        fields = {
+            "run": self.lineage.run, "branch_of": self.lineage.branch_of, "generation": self.directory.generation,
+            "progress": progress._asdict(), "created": time.time(), "reason": reason,
+            "metrics": header.plain_metrics(logs), "finished": finished, "stopped": run.stopping,
+            "epochs": self._epochs, "script": self._script, "policies": self._policy.get_state(),
+            "reasons": self._why_not_exact(), "failed_stages": sorted(self.stages.failed),
+        }
+        return take_snapshot(run, state.KINDS, fields)
+
+    def _why_not_exact(self) -> List[str]:
+        run = self.run
+        reasons = list(run.report.reasons) + state.data.why_not_exact(run)
+        if run.progress.step:
+            reasons += self.family.why_not_exact(run.model)
+        return list(dict.fromkeys(reasons))
+
+    def _answer_signals(self) -> None:
+        number = self._signals.received()
+        if not number:
+            return
+        ends = number in ENDING
+        durable = self.saves.drain(EXIT_SECONDS) if ends else True
+        self.record.signalled(ends, signal=signal_name(number), **place(self.run.progress))
+        if ends:
+            self.tell("Session: saved at {}; the process ends now".format(self._now()) if durable
+                      else "Session: the save was not durable in time")
+            self._signals.deliver(number)
+
+    def _elapsed(self) -> float:
+        return self._base_seconds + time.monotonic() - self._started
+
+    def _now(self) -> Progress:
+        return self.run.progress._replace(elapsed_seconds=self._elapsed())
+
+    # -- what inference needs, too
+
+    def named_candidate(self) -> Candidate:
+        """The checkpoint that `restore` names, whatever stage it is of.
+
+        Raises:
+            CheckpointNotFound: there is none.
+        """
+        drain_directory(self.directory.path)
+        return Stages(self.directory, Lineage(self.directory, self.restore_setting)).candidate_of_any_stage()
+
+    def open_record(self) -> None:
+        """Begins to write the journal."""
+        self.record.open(os.path.join(self.directory.path, journal.NAME), self.directory.file_mode)
+
+    def tell(self, text: str) -> None:
+        """Prints a line for the user."""
+        if self._verbose and text:
+            self.family.print_message(text)

@@ -1,0 +1,128 @@
+"""Saving and restoring a model outside `fit`."""
+
+import os
+import time
+from types import ModuleType
+from typing import Any, Sequence
+
+from keras_session_ext import backend, state
+from keras_session_ext.arguments import LocalPath, local_path
+from keras_session_ext.checkpoint import reader
+from keras_session_ext.checkpoint.encoder import Encoder
+from keras_session_ext.errors import ConfigError, StateMismatch, UnsupportedBackend
+from keras_session_ext.progress import Progress, ResumeReport
+from keras_session_ext.run.lineage import Candidate, read
+from keras_session_ext.run.resume import cross
+from keras_session_ext.run.snapshot import decode, take_snapshot
+from keras_session_ext.store.local import save_file
+
+_KINDS: Sequence[ModuleType] = (state.variables, state.optimizer, state.random)
+
+
+def _run(model: Any) -> state.Run:
+    family = backend.choose(model)
+    family.check_model(model)
+    if not family.model_variables(model):
+        raise UnsupportedBackend(
+            "The model {!r} has no variables yet. Build it first: call it on a batch, or model.build(shape).".format(
+                getattr(model, "name", model)))
+    return state.Run(family, model, [])
+
+
+def save_session(model: Any, path: LocalPath) -> str:
+    """Saves a model with optimizer and random state to one file, outside `fit`.
+
+    The file is an ordinary Keras `.h5` file, too: `keras.models.load_model` and
+    `load_weights` open it without this package.
+
+    Args:
+        model: a built Keras model.
+        path: a new `.h5` file, or one that this package wrote, which is then
+            replaced at once and never left half written.
+
+    Returns:
+        The path, as text.
+
+    Raises:
+        ConfigError: the path cannot be used; the message says why.
+        UnsupportedBackend: the model is not built, or not of this Keras.
+
+    Example:
+        >>> # save_session(model, "model.h5")
+    """
+    path = local_path(path, "path")
+    if not path.endswith((".h5", ".hdf5")) or path.endswith(".weights.h5"):
+        why = " Keras reads the suffix .weights.h5 in another layout." if str(path).endswith(".weights.h5") else ""
+        raise ConfigError("Invalid value for argument `path`. Expected a name that ends in .h5.{} "
+                          "Received: {!r}".format(why, path))
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise ConfigError("Cannot save to {}: there is no directory {}. Make it first.".format(path, folder))
+    if os.path.isdir(path) or (os.path.lexists(path) and not reader.is_ours(path)):
+        raise ConfigError("Cannot save to {}: it exists and is no checkpoint of this package. Choose another name, "
+                          "or remove it.".format(path))
+    run = _run(model)
+    name = os.path.splitext(os.path.basename(path))[0]
+    fields = {
+        "id": name, "parent": None, "run": os.urandom(8).hex(), "branch_of": None, "generation": 0,
+        "progress": Progress()._asdict(), "created": time.time(), "reason": "save_session", "metrics": {},
+        "finished": False, "reasons": ["it was saved outside fit: no data position, callbacks and history"],
+    }
+    with run.family.inside(model):
+        run.family.build_optimizers(model)  # or a model that was never trained could not be restored from its own file
+        snapshot = take_snapshot(run, _KINDS, fields)
+    save_file(path, Encoder().encode(snapshot.fields, snapshot.tensors, snapshot.view))
+    return path
+
+
+def restore_session(model: Any, path: LocalPath) -> ResumeReport:
+    """Restores a model from a checkpoint, outside `fit`.
+
+    Everything is checked before the first variable is assigned.
+
+    Args:
+        model: a built Keras model of the same structure.
+        path: a file of `save_session` or of `SessionCheckpoint`.
+
+    Returns:
+        A `ResumeReport`.
+
+    Raises:
+        CheckpointNotFound: there is no such file.
+        CheckpointCorrupt: the file is damaged or foreign.
+        StateMismatch: it is a checkpoint of another model; every difference is listed.
+
+    Example:
+        >>> # report = restore_session(model, "model.h5")
+    """
+    candidate = read(local_path(path, "path"))
+    run = _run(model)
+    with run.family.inside(model):
+        return _restore(candidate, run, model, path)
+
+
+def _restore(candidate: Candidate, run: state.Run, model: Any, path: LocalPath) -> ResumeReport:
+    states = decode(candidate)
+    run.meet(candidate.fields["versions"])
+    run.family.build_optimizers(model, state.optimizer.tables(states["optimizer"], run))
+    problems = [problem for kind in _KINDS if kind.NAME != "optimizer" or run.family.optimizers(model)
+                for problem in kind.check(states[kind.NAME], run)]
+    if problems:
+        raise StateMismatch("The checkpoint {} is of another model:".format(path), problems)
+    report = ResumeReport(candidate.info.id, candidate.info.progress)
+    for kind in _KINDS:
+        if kind.NAME == "optimizer" and not run.family.optimizers(model):
+            report.kinds[kind.NAME] = "not restored: the model is not compiled"
+            continue
+        if kind.NAME == "random" and run.foreign:
+            report.kinds[kind.NAME] = "not restored: it is of " + run.foreign
+            continue
+        if not (run.foreign and kind.NAME == "optimizer"):
+            kind.restore(states[kind.NAME], run)
+            report.kinds[kind.NAME] = "restored"
+    if run.foreign:
+        cross(states, run, report)
+    for kind in state.KINDS:
+        report.kinds.setdefault(kind.NAME, "not restored: it belongs to fit")
+    report.because("outside fit neither data position nor callbacks are restored; use SessionCheckpoint in fit")
+    return report

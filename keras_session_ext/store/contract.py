@@ -1,0 +1,143 @@
+"""What a store offers: the bytes of one run directory, wherever they lie.
+
+A name is that of a checkpoint or a claim, with no folder in it. Under a
+checkpoint's name there is a whole file or none, at every instant, whatever
+dies; what was put is durable when `put` returns.
+"""
+
+import abc
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+
+
+class Image(abc.ABC):
+    """A file that is not written yet: its size, and its bytes piece by piece.
+
+    Attributes:
+        size_bytes: of the whole file; what no piece covers is zero.
+    """
+
+    size_bytes: int
+
+    @abc.abstractmethod
+    def pieces(self) -> Iterator[Tuple[int, Any]]:
+        """(offset in bytes, buffer) of every part; no two overlap."""
+
+
+class StoredFile(abc.ABC):
+    """A file that is open for reading; it stays readable when its name is removed."""
+
+    @abc.abstractmethod
+    def size_bytes(self) -> int:
+        """Bytes of the whole file."""
+
+    @abc.abstractmethod
+    def read(self, target: Any, offset: int) -> int:
+        """Fills a buffer with bytes from `offset` on; returns how many there were."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Lets go of the file."""
+
+
+class Lock(abc.ABC):
+    """The lock of a run directory: comfort, which sends a second run away by name. Safety comes from the claims."""
+
+    @abc.abstractmethod
+    def take(self) -> Optional[Dict[str, Any]]:
+        """Takes the lock.
+
+        Returns:
+            What its last holder noted, or None where another live process has it.
+
+        Raises:
+            OSError: the place cannot be written.
+        """
+
+    @abc.abstractmethod
+    def read(self) -> Dict[str, Any]:
+        """What the holder noted last; empty where that cannot be read."""
+
+    @abc.abstractmethod
+    def note(self, **place: Any) -> None:
+        """Notes how far this process has come, in place of the note before; nothing where the lock is not ours.
+
+        Raises:
+            OSError: the note could not be written.
+        """
+
+    @abc.abstractmethod
+    def holder(self) -> Optional[int]:
+        """The process on this machine that has the lock, as far as can be told without disturbing it."""
+
+    @abc.abstractmethod
+    def give_back(self) -> None:
+        """Gives the lock back, if it is ours."""
+
+
+class Store(abc.ABC):
+    """Where a run directory's bytes lie. Every call may raise `OSError`.
+
+    Attributes:
+        lock: of the directory.
+    """
+
+    lock: Lock
+
+    @abc.abstractmethod
+    def describe(self) -> str:
+        """Where it is, for messages and for `CheckpointInfo.path` in front of a name."""
+
+    @abc.abstractmethod
+    def path_of(self, name: str) -> str:
+        """Where the file of a name is, as the user can name it."""
+
+    @abc.abstractmethod
+    def prepare(self) -> None:
+        """Makes the place, if it is missing."""
+
+    @abc.abstractmethod
+    def names(self) -> List[str]:
+        """All names, in no order; none where there is no place yet. Files of unfinished puts may be among them."""
+
+    @abc.abstractmethod
+    def claim(self, name: str) -> bool:
+        """Makes a tiny file of this name, durably; False where the name is taken, however closely another came."""
+
+    @abc.abstractmethod
+    def put(self, name: str, image: Image, check: Callable[[], None]) -> None:
+        """Makes a file, durably, and never in the place of another.
+
+        Args:
+            name: a new one.
+            image: its bytes.
+            check: called when all bytes are safe, right before the file gets its
+                name; what it raises ends the put, and leaves nothing behind.
+
+        Raises:
+            FileExistsError: the name is taken.
+        """
+
+    @abc.abstractmethod
+    def open(self, name: str) -> StoredFile:
+        """Opens a file for reading.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+
+    @abc.abstractmethod
+    def remove(self, names: List[str]) -> List[str]:
+        """Removes files for good: none comes back after a power cut. Returns those that were there."""
+
+    @abc.abstractmethod
+    def clear_leftovers(self, is_leftover: Callable[[str, bool], bool]) -> None:
+        """Removes what killed processes left; what cannot be removed is told, and harms nothing.
+
+        Args:
+            is_leftover: asked for every file with the name that it has, and False;
+                or with the name that a put or removal was for which never ended, and True.
+        """
+
+    @abc.abstractmethod
+    def write_note(self, name: str, data: bytes) -> None:
+        """Writes a small file beside the checkpoints, in place of one that is there."""

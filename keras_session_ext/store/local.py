@@ -1,0 +1,242 @@
+"""A run directory on a file system of this machine.
+
+A put is `create a temporary name -> write -> fsync -> check -> link to the name
+-> unlink -> fsync the folder`; a removal goes through a tombstone.
+"""
+
+import logging
+import os
+import re
+import threading
+from typing import Any, Callable, Dict, List, Optional
+
+from keras_session_ext import files
+from keras_session_ext.store.contract import Image, Lock, Store, StoredFile
+
+logger = logging.getLogger("keras_session_ext")
+
+_UNFINISHED = re.compile(r"\.(?:tmp|del)-[0-9a-f]{8}-(.*)")
+# POSIX record locks belong to the process: one descriptor per directory, counted
+_locks: Dict[str, List[int]] = {}
+_locks_guard = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_locks.clear)
+
+
+def write_file(path: str, image: Image, mode: int = 0o600) -> None:
+    """Writes and syncs a new file; removes it again where a step fails."""
+    fd = files.create(path, mode)
+    try:
+        try:
+            files.reserve(fd, image.size_bytes)
+            for offset, data in image.pieces():
+                files.write_at(fd, data, offset)
+            files.sync(fd)
+        finally:
+            files.close(fd)
+    except BaseException:
+        quietly_remove(path)
+        raise
+
+
+def save_file(path: str, image: Image, mode: int = 0o600) -> None:
+    """Writes one file to a path of the user's choice: new, or in place of one that is there."""
+    temporary = temporary_name(path)
+    write_file(temporary, image, mode)
+    try:
+        if files.exists(path):
+            files.replace(temporary, path)
+        else:
+            files.publish(temporary, path)
+    except BaseException:
+        files.remove(temporary)
+        raise
+    files.sync_directory(os.path.dirname(os.path.abspath(path)))
+
+
+def temporary_name(final: str, kind: str = "tmp") -> str:
+    """The path under which a file is written before it gets its own, or "del": goes to when it is removed."""
+    folder, name = os.path.split(final)
+    return os.path.join(folder, ".{}-{}-{}".format(kind, os.urandom(4).hex(), name))
+
+
+def quietly_remove(path: str) -> None:
+    """Removes a file, if that is possible."""
+    try:
+        files.remove(path)
+    except OSError:
+        pass  # the error that brought us here is the one to tell; the next start removes it
+
+
+class LocalFile(StoredFile):
+    """A file of this machine that is open.
+
+    Args:
+        path: the file.
+
+    Raises:
+        OSError: it is not there, or no regular file; links are not followed.
+    """
+
+    def __init__(self, path: str):
+        self._fd = files.open_read(path)
+
+    def size_bytes(self) -> int:
+        return files.size_bytes(self._fd)
+
+    def read(self, target: Any, offset: int) -> int:
+        return files.read_at(self._fd, target, offset)
+
+    def close(self) -> None:
+        files.close(self._fd)
+
+
+class LocalLock(Lock):
+    """A POSIX record lock on a file, one for all that this process has to do with the directory.
+
+    Args:
+        path: the file.
+        mode: its permissions when it is made.
+    """
+
+    def __init__(self, path: str, mode: int):
+        self._path = path
+        self._mode = mode
+        self._taken = False
+
+    def _key(self) -> str:
+        return os.path.realpath(self._path)
+
+    def take(self) -> Optional[Dict[str, Any]]:
+        left: Dict[str, Any] = {}
+        if self._taken:
+            return left
+        with _locks_guard:
+            entry = _locks.get(self._key())
+            if entry is None:
+                left = files.read_owner(self._path)
+                fd = files.lock(self._path, self._mode)
+                if fd is None:
+                    return None
+                entry = _locks[self._key()] = [fd, 0]
+            entry[1] += 1
+        self._taken = True
+        return left
+
+    def read(self) -> Dict[str, Any]:
+        return files.read_owner(self._path)
+
+    def note(self, **place: Any) -> None:
+        entry = _locks.get(self._key())
+        if self._taken and entry is not None:
+            files.write_owner(entry[0], **place)
+
+    def holder(self) -> Optional[int]:
+        if self._key() in _locks:
+            return os.getpid()  # to open and close the file would give our own lock away
+        return files.lock_holder(self._path)
+
+    def give_back(self) -> None:
+        if not self._taken:
+            return
+        self._taken = False
+        with _locks_guard:
+            entry = _locks.get(self._key())
+            if entry is None:
+                return  # a forked child: the lock is the parent's
+            entry[1] -= 1
+            if not entry[1]:
+                files.close(_locks.pop(self._key())[0])
+
+
+class LocalStore(Store):
+    """A folder: LOCK and notes in it, checkpoints and claims in `checkpoints` below it.
+
+    Args:
+        path: the folder.
+        group: whether members of the files' group may read and write, too.
+    """
+
+    def __init__(self, path: str, group: bool = False):
+        self.path = os.path.abspath(path)
+        self.folder = os.path.join(self.path, "checkpoints")
+        self.file_mode = 0o660 if group else 0o600
+        self._folder_mode = 0o770 if group else 0o700
+        self.lock = LocalLock(os.path.join(self.path, "LOCK"), self.file_mode)
+
+    def describe(self) -> str:
+        return self.folder
+
+    def path_of(self, name: str) -> str:
+        return os.path.join(self.folder, name)
+
+    def prepare(self) -> None:
+        files.make_directory(self.folder, self._folder_mode)
+
+    def names(self) -> List[str]:
+        try:
+            return files.names(self.folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def claim(self, name: str) -> bool:
+        try:
+            fd = files.create(self.path_of(name), self.file_mode)
+        except FileExistsError:
+            return False
+        try:
+            files.write_owner(fd)
+            files.sync(fd)
+        finally:
+            files.close(fd)
+        files.sync_directory(self.folder)
+        return True
+
+    def put(self, name: str, image: Image, check: Callable[[], None]) -> None:
+        final = self.path_of(name)
+        temporary = temporary_name(final)
+        write_file(temporary, image, self.file_mode)
+        try:
+            check()
+            files.publish(temporary, final)
+        except BaseException:
+            quietly_remove(temporary)
+            raise
+        files.sync_directory(self.folder)
+
+    def open(self, name: str) -> StoredFile:
+        return LocalFile(self.path_of(name))
+
+    def remove(self, names: List[str]) -> List[str]:
+        """A name is first given to a tombstone, and the folder synced.
+
+        After a power cut a file must not come back under its own name with re-used blocks.
+        """
+        tombstones = {}
+        for name in names:
+            tombstone = temporary_name(self.path_of(name), "del")
+            try:
+                files.rename(self.path_of(name), tombstone)
+            except FileNotFoundError:
+                continue  # someone removed it by hand
+            tombstones[name] = tombstone
+        if tombstones:
+            files.sync_directory(self.folder)
+        for tombstone in tombstones.values():
+            files.remove(tombstone)
+        return list(tombstones)
+
+    def clear_leftovers(self, is_leftover: Callable[[str, bool], bool]) -> None:
+        for name in self.names():
+            unfinished = _UNFINISHED.fullmatch(name)
+            if not (is_leftover(unfinished.group(1), True) if unfinished else is_leftover(name, False)):
+                continue
+            try:
+                files.remove(self.path_of(name))
+            except OSError as error:
+                logger.warning("Cannot remove the leftover %s: %s", name, error)
+
+    def write_note(self, name: str, data: bytes) -> None:
+        temporary = os.path.join(self.path, ".tmp-{}-{}".format(os.urandom(4).hex(), name))
+        files.write_new(temporary, data, self.file_mode)
+        files.replace(temporary, os.path.join(self.path, name))

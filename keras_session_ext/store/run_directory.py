@@ -1,0 +1,308 @@
+"""The run directory: one owner, generations, publication, retention.
+
+```
+<directory>/LOCK                                      which process trains here; comfort, not safety
+<directory>/config.json                               what callbacks_from_config was told, if it was
+<directory>/checkpoints/g000003-s0000001234-1a2b3c4d.h5
+<directory>/checkpoints/g000003.claim                 the newest start of a run; fences off older ones
+```
+
+Under a checkpoint's name there is either a complete file or none. Files are
+ordered by (generation, step) and never by their times. Only names that this
+module made are ever removed.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import re
+import socket
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence, Tuple
+
+from keras_session_ext.arguments import LocalPath, local_path
+from keras_session_ext.checkpoint import reader
+from keras_session_ext.errors import CheckpointCorrupt, CheckpointNotFound, DirectoryBusy, SessionError
+from keras_session_ext.policies.keep import Plan
+from keras_session_ext.progress import CheckpointInfo, CheckpointList
+from keras_session_ext.store.contract import Image, StoredFile
+from keras_session_ext.store.local import LocalStore
+
+if TYPE_CHECKING:
+    import numpy as np
+
+logger = logging.getLogger("keras_session_ext")
+
+_CHECKPOINT = re.compile(r"g([0-9]{6,})-s([0-9]{10,})-([0-9a-f]{8})\.h5")
+_CLAIM = re.compile(r"g([0-9]{6,})\.claim")
+
+#: what a training notes in the lock of how far it has come
+_NOTED = ("process", "time", "stage", "epoch", "batch", "step")
+
+
+class RunDirectory:
+    """A directory that a run writes its checkpoints to.
+
+    Args:
+        path: the directory; made if it is missing.
+        group: whether members of the file's group may read and write, too.
+
+    Attributes:
+        generation: which start of the run this is, from 1; 0 before `acquire`.
+        left: what the owner before us noted last.
+        config: what the run was configured with, to be written here by `acquire`.
+    """
+
+    def __init__(self, path: str, group: bool = False):
+        self._store = LocalStore(path, group)
+        self.path = self._store.path
+        self.file_mode = self._store.file_mode
+        self.generation = 0
+        self.left: Dict[str, Any] = {}
+        self.config: Optional[Dict[str, Any]] = None
+
+    @property
+    def checkpoints(self) -> str:
+        """Where the checkpoints are."""
+        return self._store.describe()
+
+    def exists(self) -> bool:
+        """Whether a run was ever at home here."""
+        return os.path.isdir(self.path)
+
+    # -- ownership
+
+    def acquire(self) -> None:
+        """Makes the directory, locks it and claims the next generation.
+
+        Raises:
+            DirectoryBusy: another live process trains here.
+            SessionError: the directory cannot be written.
+        """
+        try:
+            self._store.prepare()
+            self._lock()
+            if self.generation:
+                self._check_fence()
+            else:
+                self._claim()
+                self._store.clear_leftovers(self._is_leftover)
+                if self.config is not None:
+                    self._store.write_note("config.json", json.dumps(self.config, indent=2).encode() + b"\n")
+        except DirectoryBusy:
+            self.release()
+            raise
+        except OSError as error:
+            self.release()
+            raise SessionError(
+                "Cannot write checkpoints to {}: {}. Choose a directory that this user can write to.".format(
+                    self.path, error)) from error
+
+    def _lock(self) -> None:
+        left = self._store.lock.take()
+        if left is None:
+            owner = self._store.lock.read()
+            raise DirectoryBusy(
+                "The directory {} is in use by another run: process {} on {}. Stop that process, or choose another "
+                "directory.".format(self.path, owner.get("pid", "unknown"), owner.get("host", "an unknown host")))
+        self.left = left or self.left
+
+    def note(self, **place: Any) -> None:
+        """Notes in the lock how far this process has come: its last sign of life, should it vanish.
+
+        Raises:
+            OSError: the note could not be written.
+        """
+        self._store.lock.note(**place)
+
+    def release(self) -> None:
+        """Gives the lock back; the generation stays claimed."""
+        self._store.lock.give_back()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Holds the directory for work on its files while no training is at it.
+
+        No generation is claimed: the next start counts on as if nothing had
+        been, its last owner's note included, and a start that comes meanwhile
+        where locks do not work fences this work off, not the other way round.
+
+        Raises:
+            DirectoryBusy: a live process trains here.
+            SessionError: the directory cannot be written.
+        """
+        try:
+            self._lock()
+        except OSError as error:
+            raise SessionError("Cannot work on {}: {}.".format(self.path, error)) from error
+        try:
+            self.generation = max([0] + [generation for generation, _ in self._generations()])
+            yield
+        finally:
+            self.generation = 0
+            try:
+                self.note(**{name: self.left[name] for name in _NOTED if name in self.left})
+            except OSError:
+                pass  # it only tells how far the process before had come
+            self.release()
+
+    def holder(self) -> Optional[int]:
+        """The process on this machine that trains here now, as far as locks tell; it is not disturbed."""
+        return self._store.lock.holder()
+
+    def _claim(self) -> None:
+        while True:  # another start that was faster has taken the number: the next one
+            self.generation = 1 + max([0] + [generation for generation, _ in self._generations()])
+            if self._store.claim("g{:06d}.claim".format(self.generation)):
+                return
+
+    def _generations(self) -> List[Tuple[int, str]]:
+        found = []
+        for name in self._store.names():
+            match = _CLAIM.fullmatch(name) or _CHECKPOINT.fullmatch(name)
+            if match:
+                found.append((int(match.group(1)), name))
+        return found
+
+    def _check_fence(self) -> None:
+        newer = [name for generation, name in self._generations() if generation > self.generation]
+        if newer:
+            raise DirectoryBusy(
+                "Another run has taken over {} ({} is newer than generation {} of this process, pid {} on {}). "
+                "This process saves no more; stop one of the two.".format(
+                    self.path, newer[0], self.generation, os.getpid(), socket.gethostname()))
+
+    def _is_leftover(self, name: str, unfinished: bool) -> bool:
+        """Half-written files, files that were to go, older claims."""
+        if unfinished:
+            return _CHECKPOINT.fullmatch(name) is not None
+        claim = _CLAIM.fullmatch(name)
+        return claim is not None and int(claim.group(1)) < self.generation
+
+    # -- saving
+
+    def new_id(self, step: int) -> str:
+        """A name for the checkpoint of a step, which nothing else has."""
+        return "g{:06d}-s{:010d}-{}".format(self.generation, step, os.urandom(4).hex())
+
+    def path_of(self, id: str) -> str:
+        """Where the checkpoint of an id is."""
+        return self._store.path_of(id + ".h5")
+
+    def publish(self, id: str, image: Image) -> None:
+        """Makes a checkpoint, durably.
+
+        Raises:
+            DirectoryBusy: a newer generation owns the directory.
+            OSError: a step of it failed; nothing is left of it.
+        """
+        self._store.put(id + ".h5", image, self._check_fence)
+
+    def retain(self, plan: Plan) -> List[str]:
+        """Removes what a keep policy's plan gives up; returns the ids removed."""
+        if plan.remove:
+            self._check_fence()
+        ours = [os.path.basename(info.path) for info in plan.remove
+                if os.path.dirname(info.path) == self.checkpoints]
+        removed = self._store.remove([name for name in ours if _CHECKPOINT.fullmatch(name)])
+        return [name[:-3] for name in removed]
+
+    # -- reading
+
+    def paths(self) -> List[str]:
+        """Checkpoint files, newest first by their names."""
+        matches = [match for match in map(_CHECKPOINT.fullmatch, self._store.names()) if match]
+        matches.sort(key=lambda match: (int(match.group(1)), int(match.group(2)), match.group(3)), reverse=True)
+        return [self._store.path_of(match.group(0)) for match in matches]
+
+    def infos(self, rejected: Optional[List[str]] = None) -> List[CheckpointInfo]:
+        """Headers of all checkpoints, newest first; damaged ones are told in `rejected`.
+
+        A run at work removes old files while we look; if that took all we knew
+        of, newer ones have come, and we look again.
+        """
+        for _ in range(100):
+            found, damaged, vanished = [], [], False
+            for path in self.paths():
+                try:
+                    found.append(reader.read_header(path, self._open).info)
+                except CheckpointNotFound:
+                    vanished = True
+                except CheckpointCorrupt as error:
+                    damaged.append(str(error))
+            if found or not vanished:
+                break
+        if rejected is not None:
+            rejected += damaged
+        return sorted(found, key=lambda info: info.order, reverse=True)
+
+    def _open(self, path: str) -> StoredFile:
+        return self._store.open(os.path.basename(path))
+
+    def read(self, info: CheckpointInfo) -> "Tuple[reader.Header, Dict[str, np.ndarray]]":
+        """Reads a checkpoint of this directory, every byte of it verified.
+
+        Raises:
+            CheckpointNotFound: it is gone.
+            CheckpointCorrupt: any byte differs from what was written.
+        """
+        return reader.read_checkpoint(info.path, self._open)
+
+    def named(self, id: str, known: Sequence[CheckpointInfo]) -> CheckpointInfo:
+        """The checkpoint called `id` among those that are known.
+
+        Raises:
+            CheckpointNotFound: there is none; the message names the nearest.
+        """
+        by_id = {info.id: info for info in known}
+        if id in by_id:
+            return by_id[id]
+        import difflib
+
+        nearest = difflib.get_close_matches(id, by_id, n=3, cutoff=0.0)
+        raise CheckpointNotFound("There is no checkpoint {!r} in {}. {}".format(
+            id, self.checkpoints, "The nearest: {}.".format(", ".join(nearest)) if nearest else "It is empty."))
+
+
+def list_checkpoints(directory: LocalPath) -> List[CheckpointInfo]:
+    """Lists the checkpoints of a run directory, newest first.
+
+    Only headers are read. A damaged file is left out and told by a warning of
+    the logger "keras_session_ext".
+
+    Args:
+        directory: what `SessionCheckpoint` was given.
+
+    Returns:
+        A list of `CheckpointInfo`, shown as a table in notebooks; empty if nothing was saved yet.
+
+    Example:
+        >>> list_checkpoints("no/such/run")
+        []
+    """
+    rejected: List[str] = []
+    found = RunDirectory(local_path(directory, "directory")).infos(rejected)
+    for message in rejected:
+        logger.warning("%s", message)
+    return CheckpointList(found)
+
+
+def verify_checkpoint(path: LocalPath) -> CheckpointInfo:
+    """Reads a checkpoint and checks every byte of it against its checksums.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its `CheckpointInfo`.
+
+    Raises:
+        CheckpointNotFound: there is no such file.
+        CheckpointCorrupt: the file is truncated, altered or not ours.
+
+    Example:
+        >>> verify_checkpoint("no/such/file.h5")
+        Traceback (most recent call last):
+        keras_session_ext.errors.CheckpointNotFound: There is no checkpoint no/such/file.h5.
+    """
+    return reader.verify(local_path(path, "path")).info
