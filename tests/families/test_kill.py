@@ -22,6 +22,8 @@ SOURCES = {
     "tf.data in order": "",
     "tf.data of unknown length": "draw for batches of unknown size" if GRAPH else "",
     "generator": "cannot be checked" if GRAPH or NAME == "tf21" else "",
+    "generator, global NumPy": "cannot be checked" if GRAPH or NAME == "tf21" else (
+        "runs ahead of training" if MEMBER.family == "eager" else ""),
 }
 MODELS = ["convolution", "recurrent", "functional", "deep"]
 if NAME != "torch":  # where plain Keras cannot train a stateful layer: its states are changed in place before backward

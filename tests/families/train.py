@@ -95,6 +95,18 @@ def generator(keras):
     return {"x": endless(), "steps_per_epoch": 8}
 
 
+def generator_of_global_numpy(keras):
+    """Draws from the state that everything else draws from, too."""
+    x, y = _xy()
+
+    def endless():
+        while True:
+            rows = np.random.randint(0, len(x), BATCH)
+            yield x[rows], y[rows]
+
+    return {"x": endless(), "steps_per_epoch": 8}
+
+
 def two_targets(keras):
     x, y = _xy()
     return {"x": x, "y": [y, y % 2], "batch_size": BATCH, "validation_data": (x[:60], [y[:60], y[:60] % 2])}
@@ -118,6 +130,7 @@ SOURCES = {
     "arrays": arrays, "validation_split": validation_split, "sample_weight": sample_weight,
     "class_weight": class_weight, "tf.data": dataset,
     "tf.data in order": dataset_in_order, "Sequence": sequence, "generator": generator,
+    "generator, global NumPy": generator_of_global_numpy,
 }
 
 
