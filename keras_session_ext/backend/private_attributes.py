@@ -1,7 +1,7 @@
 """The private attributes of frameworks that this package uses: the one table.
 
 Each name stands with what it belongs to, the versions it was seen in, and the
-test that fails when a release drops it. tests/unit/test_private.py keeps the
+test that fails when a release drops it. tests/unit/test_private_attributes.py keeps the
 table complete: a name that is used and not listed fails, and so does one that
 is listed and not used.
 """

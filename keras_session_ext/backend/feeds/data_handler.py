@@ -11,9 +11,10 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import xxhash
 
-from keras_session_ext.backend.contracts.feed import Feed, FeedListener
+from keras_session_ext.backend.contracts.feed import FeedListener
 from keras_session_ext.backend.feeds import tf_dataset
 from keras_session_ext.backend.feeds.batch_tap import digest
+from keras_session_ext.backend.feeds.replaying_feed import ReplayingFeed
 from keras_session_ext.backend.feeds.stand_ins import ran_out
 from keras_session_ext.backend.randomness import host_random
 from keras_session_ext.backend.randomness.seeded_ops import SeededOps
@@ -26,7 +27,7 @@ _SOURCES = {
 _REMEMBERED = 256  # positions of a Python source; its prefetch is one to a few batches
 
 
-class DataHandlerFeed(Feed):
+class DataHandlerFeed(ReplayingFeed):
     """Follows one `DataHandler`.
 
     Args:
@@ -39,20 +40,16 @@ class DataHandlerFeed(Feed):
 
     def __init__(self, handler: Any, tensorflow: Any, listener: FeedListener,
                  arguments: Optional[Dict[str, Any]] = None, seed: int = 0):
+        super().__init__(listener)
         self._handler = handler
         self._tf = tensorflow
-        self._listener = listener
         self.adapter = handler._adapter
         self.source = _SOURCES.get(type(self.adapter).__name__, type(self.adapter).__name__)
         self.start_epoch: Optional[int] = None
-        self._iterators = 0
         self._iterator: Any = None
         self._fresh = False  # whether the epoch that starts now begins a new iterator
-        self._consumed = 0  # batches of the current iterator that were trained on
         self._orders = 0  # orders of shuffled arrays that earlier iterators used up
-        self._start: Dict[str, Any] = {}
-        self._resume: Any = None
-        self._done, self._ended = 0, False
+        self._ended = False
         self._order: Optional[SeededOps] = None
         self._chain: Dict[int, str] = {0: ""}
         self._made = 0
@@ -277,22 +274,9 @@ class DataHandlerFeed(Feed):
         self._draws |= set(state["draws"])
         self.advance(state["iterators"])
         if state["open"]:
-            self._resume = dict(state, batch=batch, epoch_over=epoch_over, stopped=stopped)
+            self._keep_resume(state, batch, epoch_over, stopped)
         else:
             self.passes = state["passes"]
-
-    @property
-    def iterators(self) -> int:
-        """How many iterators were made."""
-        return self._iterators
-
-    @property
-    def resuming(self) -> bool:
-        return self._resume is not None
-
-    @property
-    def replays(self) -> int:
-        return 0 if self._resume is None else self._resume["consumed"]
 
     def advance(self, iterators: int) -> None:
         self._iterators = iterators

@@ -14,10 +14,11 @@ in a seeded shuffle that differs in every pass.
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from keras_session_ext.backend.contracts.engine import Engine
-from keras_session_ext.backend.contracts.feed import Feed, FeedListener
+from keras_session_ext.backend.contracts.feed import FeedListener
 from keras_session_ext.backend.feeds import tf_dataset
 from keras_session_ext.backend.feeds.array_order import Order
 from keras_session_ext.backend.feeds.batch_tap import Tap
+from keras_session_ext.backend.feeds.replaying_feed import ReplayingFeed
 from keras_session_ext.backend.feeds.stand_ins import (
     CountedDataset,
     Pass,
@@ -33,7 +34,7 @@ _SOURCES = {
 }
 
 
-class EpochIteratorFeed(Feed):
+class EpochIteratorFeed(ReplayingFeed):
     """Follows one `EpochIterator`.
 
     Args:
@@ -44,23 +45,18 @@ class EpochIteratorFeed(Feed):
     """
 
     def __init__(self, iterator: Any, engine: Engine, listener: FeedListener, salt: str = ""):
+        super().__init__(listener)
         self._iterator = iterator
         self._engine = engine
-        self._listener = listener
         self.adapter = iterator.data_adapter
         self.source = _SOURCES.get(type(self.adapter).__name__, type(self.adapter).__name__)
-        self._iterators = 0  # made over a tf.data.Dataset; each may draw a new order
         self._started = False  # whether the current pass has made its own
         self._tap: Optional[Tap] = None
-        self._consumed = 0  # batches of the current pass that were trained on
         self._epoch_random: Dict[str, Any] = {}
-        self._start: Dict[str, Any] = {}
         self._before_draw: Dict[str, Any] = {}
         self._left: Any = None  # the source's own state at the end of the last pass
-        self._resume: Any = None
         self._order: Any = None
         self._ended = False
-        self._done = 0  # batches of the epoch that are done, but for one that ended it early
         self._original_epoch = iterator._enumerate_iterator
         self._original_pass = iterator._get_iterator
         iterator._enumerate_iterator = self._epoch
@@ -281,7 +277,7 @@ class EpochIteratorFeed(Feed):
         if "loader" in state:
             self.adapter._dataloader.set_generators(state["loader"])
         if state["open"]:
-            self._resume = dict(state, batch=batch, epoch_over=epoch_over, stopped=stopped)
+            self._keep_resume(state, batch, epoch_over, stopped)
         elif state.get("left") is not None:
             self.adapter._dataloader.finish(state["left"])
 
@@ -292,15 +288,6 @@ class EpochIteratorFeed(Feed):
         for _ in range(state["consumed"]):
             next(batches, None)
         return self._tap.chain(state["consumed"]) == state["chain"]
-
-    @property
-    def iterators(self) -> int:
-        """How many iterators over a `tf.data.Dataset` were made."""
-        return self._iterators
-
-    @property
-    def resuming(self) -> bool:
-        return self._resume is not None
 
     @property
     def replays(self) -> int:

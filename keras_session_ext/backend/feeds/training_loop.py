@@ -13,8 +13,9 @@ from typing import Any, Callable, Dict, List, Optional
 
 import numpy as np
 
-from keras_session_ext.backend.contracts.feed import Feed, FeedListener
+from keras_session_ext.backend.contracts.feed import FeedListener
 from keras_session_ext.backend.feeds import tf_dataset
+from keras_session_ext.backend.feeds.replaying_feed import ReplayingFeed
 from keras_session_ext.backend.feeds.stand_ins import ran_out
 from keras_session_ext.backend.hooks.fit_frames import frames, set_local
 from keras_session_ext.backend.randomness import host_random
@@ -23,7 +24,7 @@ from keras_session_ext.backend.randomness.seeded_ops import SeededOps
 _FUNCTIONS = ("f", "fit_function", "training_function", "batch_function")
 
 
-class TrainingLoopFeed(Feed):
+class TrainingLoopFeed(ReplayingFeed):
     """Follows one run of a training loop.
 
     Args:
@@ -31,27 +32,24 @@ class TrainingLoopFeed(Feed):
         model: the model it trains.
         listener: is told.
         on_step: called with the arguments of every step that was trained.
-        run: `session.run` of the graph families, to draw from symbolic data; None in eager mode.
+        session_run: `session.run` of the graph families, to draw from symbolic data; None in eager mode.
         wrap: puts something around the train function, such as a source of random numbers.
         order: the source of the order of shuffled arrays, where TensorFlow shuffles them.
     """
 
     def __init__(self, frame: FrameType, model: Any, listener: FeedListener,
-                 on_step: Callable[..., None] = lambda arguments: None, run: Any = None,
+                 on_step: Callable[..., None] = lambda arguments: None,
+                 session_run: Optional[Callable[..., Any]] = None,
                  wrap: Callable[[Any], Any] = lambda function: function, order: Optional[SeededOps] = None):
+        super().__init__(listener)
         self._frame: Any = frame
-        self._listener = listener
         self._model = model
         self._on_step = on_step
-        self._run = run
+        self._session_run = session_run
         self._order = order
-        self._consumed = 0  # batches of the current pass over the data that were trained on
         self._orders = 0  # orders of shuffled arrays that earlier passes used up, where TensorFlow shuffles
-        self._done = 0  # batches of the epoch
         self._left = 0  # batches to pass over
         self._before = 0  # batches to drop before, where they come from an iterator that is not made yet
-        self._start: Dict[str, Any] = {}
-        self._resume: Any = None
         self._failing = sys.exc_info()[1]
         local = frame.f_locals
         self._name = next((name for name in _FUNCTIONS if name in local), None)
@@ -146,7 +144,7 @@ class TrainingLoopFeed(Feed):
     def why_not_exact(self) -> List[str]:
         if self.source == "tf.data.Dataset":
             reasons = tf_dataset.why_not_exact(self._dataset)
-            if self._run is not None and tf_dataset.reshuffles(self._dataset):
+            if self._session_run is not None and tf_dataset.reshuffles(self._dataset):
                 reasons.append("this Keras keeps the dataset's shuffle in an iterator of the graph that no one can "
                                "read; shuffle arrays with fit(shuffle=True) instead")
             return reasons
@@ -206,7 +204,7 @@ class TrainingLoopFeed(Feed):
             try:
                 if self.source == "generator":
                     next(iterator)
-                elif self.source == "tf.data.Dataset" and self._run is not None:
+                elif self.source == "tf.data.Dataset" and self._session_run is not None:
                     self._draw()
             except Exception as error:
                 if isinstance(error, StopIteration) or type(error).__name__ == "OutOfRangeError":
@@ -215,7 +213,8 @@ class TrainingLoopFeed(Feed):
 
     def _draw(self) -> None:
         tensors = [one for one in self._local["ins"] if hasattr(one, "op")]
-        self._run(tensors)
+        assert self._session_run is not None
+        self._session_run(tensors)
 
     def _step(self, *arguments: Any, **options: Any) -> Any:
         """Stands in for the train function."""
@@ -239,7 +238,7 @@ class TrainingLoopFeed(Feed):
             first = next(one for part in batch for one in (part if isinstance(part, (list, tuple)) else [part]))
             return {"batch_size": int(first.shape[0]), "total_loss": [0.0], "output_losses": [],
                     "metrics": [0.0] * (count - 1)}
-        if self.source == "tf.data.Dataset" and self._run is not None:
+        if self.source == "tf.data.Dataset" and self._session_run is not None:
             self._draw()
         return [0.0] * count
 
@@ -308,28 +307,16 @@ class TrainingLoopFeed(Feed):
             self._orders = state["order"][1]
             self._order.set_state(state["order"])
         if state["open"]:
-            self._resume = dict(state, batch=batch, epoch_over=epoch_over, stopped=stopped)
+            self._keep_resume(state, batch, epoch_over, stopped)
         else:
             self.passes = state["passes"]
         self.advance(state["passes"] - (1 if state["open"] else 0))
 
     def advance(self, iterators: int) -> None:
         """Makes the next iterator the one after so many others; a graph keeps its iterators."""
-        if self._run is None and self._dataset is not None and tf_dataset.reshuffles(self._dataset):
+        if self._session_run is None and self._dataset is not None and tf_dataset.reshuffles(self._dataset):
             for _ in range(iterators):
                 iter(self._dataset)
-
-    @property
-    def iterators(self) -> int:
-        return 0  # a graph keeps its own; in TensorFlow 2.1 there is one for each pass
-
-    @property
-    def resuming(self) -> bool:
-        return self._resume is not None
-
-    @property
-    def replays(self) -> int:
-        return 0 if self._resume is None else self._resume["consumed"]
 
     @property
     def start_epoch(self) -> int:

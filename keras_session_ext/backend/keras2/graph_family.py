@@ -157,7 +157,7 @@ class Graph(GraphAccess, Keras2):
                                             self._run(model))
         else:  # the loops over generators call train_on_batch, which calls the function
             model.train_function = Counted(model.train_function, kernels.count)
-            self._active = TrainingLoopFeed(frame, model, listener, run=self._run(model))
+            self._active = TrainingLoopFeed(frame, model, listener, session_run=self._run(model))
         return self._active
 
     def _kernel_ops(self, model: Any) -> KernelOps:

@@ -708,7 +708,7 @@ def test_listing_reads_headers_only(owned, caplog):
 
 
 def test_listing_while_another_process_saves_and_removes(path):
-    script = ("import os, sys\nimport test_directory as t\nfrom keras_session_ext.policies.keep import KeepLast\n"
+    script = ("import os, sys\nimport test_run_directory as t\nfrom keras_session_ext.policies.keep import KeepLast\n"
               "d = t.RunDirectory(sys.argv[1]); d.acquire(); encoder = t.Encoder()\n"
               "for step in range(150):\n    t.save(d, step, encoder=encoder)\n"
               "    d.retain(KeepLast(2).plan(t.list_checkpoints(sys.argv[1])))\n    print(step, flush=True)\n")
