@@ -119,8 +119,20 @@ def lines_of(name):
     return len(mine), sum(sum(1 for _ in open(os.path.join(PACKAGE, path))) for path in mine)
 
 
+def telling():
+    """The imports between rooms, but for those that follow from others: a room imports what is below its imports, too."""
+    found = between_rooms()
+    below = {}
+    for floor in reversed(FLOORS):
+        for name in floor:
+            direct = {lower for upper, lower in found if upper == name}
+            below[name] = direct.union(*(below[lower] for lower in direct))
+    return [(upper, lower) for upper, lower in found
+            if not any(lower in below[other] for one, other in found if one == upper)]
+
+
 def drawing():
-    """The floors as SVG; a line is an import from a room to one below."""
+    """The floors as SVG; a line is an import from a room to one below, where it does not follow from others."""
     width, box, gap, top = 1180, 46, 34, 20
     places, parts = {}, []
     for number, floor in enumerate(FLOORS):
@@ -129,7 +141,7 @@ def drawing():
         for column, (name, what) in enumerate(floor.items()):
             x = 10 + each * column + (each - wide) / 2
             places[name] = x, top + number * (box + gap), wide
-    for upper, lower in between_rooms():
+    for upper, lower in telling():
         (x, y, w), (a, b, v) = places[upper], places[lower]
         parts.append('<path d="M{:.0f} {} C{:.0f} {} {:.0f} {} {:.0f} {}"/>'.format(
             x + w / 2, y + box, x + w / 2, y + box + gap, a + v / 2, b - gap, a + v / 2, b))
