@@ -120,7 +120,7 @@ def lines_of(name):
 
 
 def telling():
-    """The imports between rooms, but for those that follow from others: a room imports what is below its imports, too."""
+    """The imports between rooms, but for those that follow from others."""
     found = between_rooms()
     below = {}
     for floor in reversed(FLOORS):

@@ -133,6 +133,15 @@ def test_public_names():
         keras_session_ext.Chekpoint
 
 
+def test_type_checkers_see_the_public_names():
+    with open(os.path.join(PACKAGE, "__init__.py")) as handle:
+        tree = ast.parse(handle.read())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {alias.asname: node.module for node in block.body for alias in node.names}
+    assert seen == dict({name: "keras_session_ext." + module for name, module in keras_session_ext._NAMES.items()},
+                        backend="keras_session_ext")
+
+
 def test_public_docstrings_have_examples_that_run():
     import doctest
     import importlib
