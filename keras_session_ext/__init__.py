@@ -11,81 +11,33 @@ if TYPE_CHECKING:  # what type checkers see of the names below; a test compares 
     from keras_session_ext.callbacks import SessionCheckpoint as SessionCheckpoint
     from keras_session_ext.callbacks import SessionLogger as SessionLogger
     from keras_session_ext.config.make_callbacks import callbacks_from_config as callbacks_from_config
-    from keras_session_ext.errors import (
-        CheckpointCorrupt as CheckpointCorrupt,
-    )
-    from keras_session_ext.errors import (
-        CheckpointNotFound as CheckpointNotFound,
-    )
-    from keras_session_ext.errors import (
-        ConfigError as ConfigError,
-    )
-    from keras_session_ext.errors import (
-        DirectoryBusy as DirectoryBusy,
-    )
-    from keras_session_ext.errors import (
-        SessionError as SessionError,
-    )
-    from keras_session_ext.errors import (
-        StateMismatch as StateMismatch,
-    )
-    from keras_session_ext.errors import (
-        UnsupportedBackend as UnsupportedBackend,
-    )
+    from keras_session_ext.errors import CheckpointCorrupt as CheckpointCorrupt
+    from keras_session_ext.errors import CheckpointNotFound as CheckpointNotFound
+    from keras_session_ext.errors import ConfigError as ConfigError
+    from keras_session_ext.errors import DirectoryBusy as DirectoryBusy
+    from keras_session_ext.errors import SessionError as SessionError
+    from keras_session_ext.errors import StateMismatch as StateMismatch
+    from keras_session_ext.errors import UnsupportedBackend as UnsupportedBackend
     from keras_session_ext.lifecycle.plot import plot_timeline as plot_timeline
-    from keras_session_ext.policies.keep import (
-        KeepAll as KeepAll,
-    )
-    from keras_session_ext.policies.keep import (
-        KeepBest as KeepBest,
-    )
-    from keras_session_ext.policies.keep import (
-        KeepEvery as KeepEvery,
-    )
-    from keras_session_ext.policies.keep import (
-        KeepLast as KeepLast,
-    )
-    from keras_session_ext.policies.keep import (
-        KeepPolicy as KeepPolicy,
-    )
-    from keras_session_ext.policies.keep import (
-        KeepSize as KeepSize,
-    )
-    from keras_session_ext.policies.save import (
-        EveryEpochs as EveryEpochs,
-    )
-    from keras_session_ext.policies.save import (
-        EverySeconds as EverySeconds,
-    )
-    from keras_session_ext.policies.save import (
-        EverySteps as EverySteps,
-    )
-    from keras_session_ext.policies.save import (
-        OnBest as OnBest,
-    )
-    from keras_session_ext.policies.save import (
-        OnSignal as OnSignal,
-    )
-    from keras_session_ext.policies.save import (
-        SavePolicy as SavePolicy,
-    )
-    from keras_session_ext.progress import (
-        CheckpointInfo as CheckpointInfo,
-    )
-    from keras_session_ext.progress import (
-        Progress as Progress,
-    )
-    from keras_session_ext.progress import (
-        ResumeReport as ResumeReport,
-    )
+    from keras_session_ext.policies.keep import KeepAll as KeepAll
+    from keras_session_ext.policies.keep import KeepBest as KeepBest
+    from keras_session_ext.policies.keep import KeepEvery as KeepEvery
+    from keras_session_ext.policies.keep import KeepLast as KeepLast
+    from keras_session_ext.policies.keep import KeepPolicy as KeepPolicy
+    from keras_session_ext.policies.keep import KeepSize as KeepSize
+    from keras_session_ext.policies.save import EveryEpochs as EveryEpochs
+    from keras_session_ext.policies.save import EverySeconds as EverySeconds
+    from keras_session_ext.policies.save import EverySteps as EverySteps
+    from keras_session_ext.policies.save import OnBest as OnBest
+    from keras_session_ext.policies.save import OnSignal as OnSignal
+    from keras_session_ext.policies.save import SavePolicy as SavePolicy
+    from keras_session_ext.progress import CheckpointInfo as CheckpointInfo
+    from keras_session_ext.progress import Progress as Progress
+    from keras_session_ext.progress import ResumeReport as ResumeReport
     from keras_session_ext.session_file import restore_session as restore_session
     from keras_session_ext.session_file import save_session as save_session
-    from keras_session_ext.store.run_directory import (
-        list_checkpoints as list_checkpoints,
-    )
-    from keras_session_ext.store.run_directory import (
-        verify_checkpoint as verify_checkpoint,
-    )
+    from keras_session_ext.store.run_directory import list_checkpoints as list_checkpoints
+    from keras_session_ext.store.run_directory import verify_checkpoint as verify_checkpoint
     from keras_session_ext.tensorboard.report_page import report as report
 
 __version__ = "0.1.0"

@@ -58,7 +58,7 @@ PRIVATE = {
     "_standardize_batch": ("GeneratorDataAdapter", LOOP2, KILL),
     "_steps_per_execution": ("DataHandler", LOOP2, KILL),
     "_truncate_execution_to_epoch": ("DataHandler", LOOP2, KILL),
-    # Keras 2 in graph mode: keras2/graph_family.py, tf1_session/graph_access.py, randomness/kernel_ops.py
+    # Keras 2 in graph mode: keras2/graph_family.py, tf1_session/, randomness/session_random_ops.py
     "_SESSION": ("keras.backend", LOOP1, SHIM),
     "_keras_initialized": ("tf.Variable", LOOP1, SHIM),
     "_closed": ("tf.Session", LOOP1, SHIM),

@@ -7,7 +7,7 @@ from typing import Any, Dict, FrozenSet, List, Optional, Sequence
 import numpy as np
 
 from keras_session_ext.backend.contracts.family import Family
-from keras_session_ext.backend.hooks.fit_frames import frames
+from keras_session_ext.backend.hooks.fit_frames import calling_list, frame_of_fit, frames
 from keras_session_ext.backend.variables import Leaf
 
 #: attributes of Keras's own callbacks that Keras derives again by itself, or that are the script's to say
@@ -51,20 +51,13 @@ class SharedFamily(Family):
         """Keras's list of callbacks."""
 
     def fit_frame(self, model: Any) -> Optional[FrameType]:
-        for frame in frames():
-            if self._is_fit(frame) and model in _Identity(frame.f_locals.get("self"), frame.f_locals.get("model")):
-                return frame
-        return None
+        return frame_of_fit(model, self._is_fit)
 
     def fit_running(self, code_frame: Optional[FrameType]) -> bool:
         return code_frame is not None and any(map(self._is_fit, frames(code_frame)))
 
     def callback_list(self, callback: Any) -> Any:
-        for frame in frames():
-            found = frame.f_locals.get("self")
-            if isinstance(found, self._callback_list_class) and callback in _Identity(*found.callbacks):
-                return found
-        return None
+        return calling_list(callback, self._callback_list_class)
 
     # -- variables
 
@@ -95,16 +88,6 @@ class SharedFamily(Family):
 
     def is_framework_object(self, value: Any) -> bool:
         return any(_package(base) in self.framework_packages for base in type(value).__mro__)
-
-
-class _Identity:
-    """Objects that `in` compares by identity: a model's or a callback's own `==` is not asked."""
-
-    def __init__(self, *objects: Any):
-        self._ids = {id(one) for one in objects}
-
-    def __contains__(self, value: Any) -> bool:
-        return id(value) in self._ids
 
 
 def _package(kind: type) -> str:

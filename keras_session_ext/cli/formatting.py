@@ -55,3 +55,18 @@ def metrics(values: Dict[str, Any], most: int = 1 << 30) -> str:
 def count(number: int, noun: str) -> str:
     """A number with its noun: "1 run", "2 runs"."""
     return "{:,} {}{}".format(number, noun, "" if number == 1 else "s")
+
+
+def clean(text: Any) -> str:
+    """A text without anything that a terminal obeys: such characters are written as escapes.
+
+    Example:
+        >>> print(clean("loss\\x1b[31m"))
+        loss\\x1b[31m
+    """
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+

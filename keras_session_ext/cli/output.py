@@ -8,6 +8,7 @@ from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Sequence
 
 import click
 
+from keras_session_ext.cli.formatting import clean
 from keras_session_ext.errors import SessionError
 
 #: every exit status and what it says
@@ -172,19 +173,6 @@ def command(name: Optional[str] = None, **settings: Any) -> Callable[[Callable],
 
 
 # -- texts
-
-
-def clean(text: Any) -> str:
-    """A text without anything that a terminal obeys: such characters are written as escapes.
-
-    Example:
-        >>> print(clean("loss\\x1b[31m"))
-        loss\\x1b[31m
-    """
-    text = str(text)
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def plain(value: Any) -> Any:

@@ -101,7 +101,7 @@ def _near(script: str) -> str:
 
 def command(settings: Dict[str, Any], script: str, arguments: List[str]) -> List[str]:
     """The command of `supervisor.Child`."""
-    module = "keras_session_ext.launch.script_process"
+    module = "keras_session_ext.launch.inside_script"
     return [sys.executable, "-u", "-m", module, "{tie}", json.dumps(settings), script, *arguments]
 
 

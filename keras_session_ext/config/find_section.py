@@ -4,7 +4,7 @@ import difflib
 from collections import deque
 from typing import Any, List, Optional
 
-from keras_session_ext.config import other_spellings
+from keras_session_ext.config import hydra_and_lightning_forms
 from keras_session_ext.config.located_values import Entry, Path, Problem, Unreadable, Wrong, dotted, names, shown
 from keras_session_ext.config.schema_file import session_schema
 
@@ -67,7 +67,7 @@ def _step(entry: Entry, name: str, path: Path, problems: List[Problem]) -> Entry
 
 def _has_ours(root: Entry) -> bool:
     known = {"_target_", "class_path", *session_schema()["properties"]}
-    return bool(known & set(root.value)) or other_spellings.holds_ours(root)
+    return bool(known & set(root.value)) or hydra_and_lightning_forms.holds_ours(root)
 
 
 def _nothing(root: Entry) -> Problem:
@@ -93,7 +93,7 @@ def _search(root: Entry) -> Optional[Path]:
             break
         entry, path = rows.popleft()
         inside = entry.value
-        if path and (path[-1] == "session" or other_spellings.holds_ours(entry)):
+        if path and (path[-1] == "session" or hydra_and_lightning_forms.holds_ours(entry)):
             return path
         if isinstance(inside, dict):
             rows.extend((one, (*path, name)) for name, one in inside.items())

@@ -1,21 +1,15 @@
 """A script in a process of its own, watched over: signals reach it, crashes start it again, nothing is left behind.
 
-The two processes are tied by a socket. The child tells over it how far it has
-come; that it closes is how the child learns that its supervisor is gone, even
-by SIGKILL, and then it saves and ends, too.
+The process itself is child_process.py's.
 """
 
-import ctypes
-import json
 import os
 import signal
-import socket
-import subprocess
 import sys
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
-from keras_session_ext import files
+from keras_session_ext.launch.child_process import Child, adopt_orphans, end_orphans
 
 #: handed on to the script
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
@@ -25,57 +19,9 @@ ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 USAGE = 2
 
 _SI_KERNEL = 0x80
-_PR_SET_CHILD_SUBREAPER = 36
 _POLL_SECONDS = 0.2
-_ORPHAN_SECONDS = 5.0
 _MOST_ERRORS = 3
 _LONGEST_BACK_OFF_SECONDS = 60.0
-
-
-class Child:
-    """One process of a script.
-
-    Args:
-        command: the program and its arguments; the number of the socket is put behind `--tie`.
-        output: a file descriptor for what the script prints; None leaves it the terminal.
-        mask: the signals to block in the child, as this process had them.
-
-    Attributes:
-        told: the last message of every kind.
-    """
-
-    def __init__(self, command: List[str], output: Optional[int] = None, mask: Any = ()):
-        self._socket, other = socket.socketpair()
-        os.set_inheritable(other.fileno(), True)
-        self.told: Dict[str, Any] = {}
-        self._rest = b""
-        with other:
-            self.process = subprocess.Popen(  # noqa: S603 (the user's own script)
-                [one if one != "{tie}" else str(other.fileno()) for one in command], pass_fds=[other.fileno()],
-                stdout=output, stderr=subprocess.STDOUT if output is not None else None,
-                preexec_fn=lambda: _unblock(mask))
-        self._socket.setblocking(False)
-
-    def listen(self) -> Dict[str, Any]:
-        """Reads what the child has told; returns the last message of every kind."""
-        while True:
-            try:
-                data = self._socket.recv(65536)
-            except (BlockingIOError, ConnectionResetError):
-                return self.told
-            if not data:
-                return self.told
-            *lines, self._rest = (self._rest + data).split(b"\n")
-            for line in lines:
-                message = json.loads(line.decode())
-                self.told[message.pop("kind")] = message
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-def _unblock(mask: Any) -> None:
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 class Outcome(NamedTuple):
@@ -240,62 +186,3 @@ def die_like(status: int) -> None:
         signal.signal(-status, signal.SIG_DFL)
     os.kill(os.getpid(), -status)
     sys.exit(128 - status)  # a signal that did not end us
-
-
-# -- what a dead script leaves behind: the workers of its data loaders
-
-def adopt_orphans() -> bool:
-    """Lets orphans of our children become ours (Linux), so that they can be found."""
-    if not sys.platform.startswith("linux"):
-        return False
-    return ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
-
-
-def end_orphans() -> None:
-    """Ends what the script left; what made a session of its own is meant to stay."""
-    end = time.monotonic() + _ORPHAN_SECONDS
-    asked: set = set()
-    while True:
-        orphans = _orphans()
-        if not orphans:
-            return
-        for pid in orphans:
-            _send(pid, signal.SIGKILL if time.monotonic() > end else 0 if pid in asked else signal.SIGTERM)
-            asked.add(pid)
-        if time.monotonic() > end + 1:
-            return
-        time.sleep(0.05)
-
-
-def _orphans() -> List[int]:
-    found = []
-    for name in files.names("/proc"):
-        if name.isdigit() and _parent(name) == os.getpid() and not _is_reaped(int(name)):
-            try:
-                mine = os.getsid(int(name)) == os.getsid(0)
-            except ProcessLookupError:
-                continue
-            if mine:
-                found.append(int(name))
-    return found
-
-
-def _is_reaped(pid: int) -> bool:
-    try:
-        return os.waitpid(pid, os.WNOHANG)[0] == pid
-    except ChildProcessError:
-        return True
-
-
-def _parent(pid: str) -> int:
-    try:
-        return int(files.read_stream("/proc/{}/stat".format(pid)).rsplit(b")", 1)[1].split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0
-
-
-def _send(pid: int, number: int) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        pass

@@ -10,7 +10,8 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional
 
 from keras_session_ext import files
 from keras_session_ext.errors import SessionError
-from keras_session_ext.launch.supervisor import Child, adopt_orphans, end_orphans, ending
+from keras_session_ext.launch.child_process import Child, adopt_orphans, end_orphans
+from keras_session_ext.launch.supervisor import ending
 from keras_session_ext.lifecycle.journal import read_journal
 from keras_session_ext.proof import run_differences
 

@@ -756,7 +756,7 @@ def test_hostile_texts_in_errors(tmp_path, call):
     ("plain ü ✓ 漢", "plain ü ✓ 漢"), ("a\x1b[0m", "a\\x1b[0m"), ("a\nb\tc", "a\\nb\\tc"), ("\udc80", "\\udc80"),
     ("\u200b\u2066", "\\u200b\\u2066"), ("\x7f\x85", "\\x7f\\x85"), ("[bold]", "[bold]")])
 def test_clean(text, shown):
-    assert output.clean(text) == shown
+    assert formatting.clean(text) == shown
 
 
 def test_a_reader_that_goes_away(run):

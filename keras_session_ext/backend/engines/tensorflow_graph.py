@@ -1,4 +1,4 @@
-"""TensorFlow in graph mode: reads are runs of a session; the random state is the ops' (randomness/kernel_ops.py)."""
+"""TensorFlow in graph mode: reads are runs of a session; the random state is that of the session's random ops."""
 
 import weakref
 from typing import Any, Callable, Dict, List, Sequence, Tuple

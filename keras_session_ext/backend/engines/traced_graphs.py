@@ -2,6 +2,8 @@
 
 from typing import Any, Dict, FrozenSet, Iterator, List, Set, Tuple
 
+from keras_session_ext.errors import UnsupportedBackend
+
 #: the reason that a report gives
 UNLISTED = ("the training step writes to variables that the model does not list ({}), which are not captured; make "
             "them with add_weight, or attributes of a layer (a tf.random.Generator, too)")
@@ -94,3 +96,16 @@ class _Writes:
             self._arguments[name] = frozenset(
                 at for at, argument in enumerate(function.signature.input_arg) if argument.name in written)
         return self._arguments[name]
+
+
+def forward_graph(tensorflow: Any, model: Any) -> Any:
+    """The graph of a model's forward pass."""
+    if model is None or not getattr(model, "inputs", None):
+        raise UnsupportedBackend("There is no tf.Graph without a model that has inputs. Write "
+                                 "get_session(model).graph, or trace a function: tf.function(f).get_concrete_function.")
+    specs = [tensorflow.TensorSpec(tuple(one.shape), one.dtype) for one in model.inputs]
+    function = tensorflow.function(lambda *inputs: model(list(inputs) if len(inputs) > 1 else inputs[0],
+                                                         training=False))
+    concrete = function.get_concrete_function(*specs)
+    concrete.graph.keras_session_ext_function = concrete  # older TensorFlows take the graph apart with its function
+    return concrete.graph

@@ -18,14 +18,9 @@ from keras_session_ext.backend.contracts.feed import FeedListener
 from keras_session_ext.backend.feeds import tf_dataset
 from keras_session_ext.backend.feeds.array_order import Order
 from keras_session_ext.backend.feeds.batch_tap import Tap
-from keras_session_ext.backend.feeds.replaying_feed import ReplayingFeed
-from keras_session_ext.backend.feeds.stand_ins import (
-    CountedDataset,
-    Pass,
-    TappedLoader,
-    drop_leftovers,
-    ran_out,
-)
+from keras_session_ext.backend.feeds.keras3_sources import CountedDataset, Pass, drop_leftovers
+from keras_session_ext.backend.feeds.replaying_feed import ReplayingFeed, ran_out
+from keras_session_ext.backend.feeds.torch_loader import TappedLoader
 from keras_session_ext.backend.randomness import host_random
 
 _SOURCES = {

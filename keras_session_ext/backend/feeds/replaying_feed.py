@@ -3,6 +3,7 @@
 from typing import Any, Dict
 
 from keras_session_ext.backend.contracts.feed import Feed, FeedListener
+from keras_session_ext.errors import StateMismatch
 
 
 class ReplayingFeed(Feed):
@@ -35,3 +36,11 @@ class ReplayingFeed(Feed):
     def _keep_resume(self, state: Dict[str, Any], batch: int, epoch_over: bool, stopped: bool) -> None:
         """Notes where the next epoch goes on."""
         self._resume = dict(state, batch=batch, epoch_over=epoch_over, stopped=stopped)
+
+
+def ran_out(done: int, count: int) -> StateMismatch:
+    """The error for data that ended before the place to go on from."""
+    return StateMismatch(
+        "Cannot go on in the middle of the epoch: {} batches were trained on, but the data ended after {}.".format(
+            count, done),
+        advice="Give fit the data it had, or start in a new directory.")

@@ -15,8 +15,7 @@ import numpy as np
 
 from keras_session_ext.backend.contracts.feed import FeedListener
 from keras_session_ext.backend.feeds import tf_dataset
-from keras_session_ext.backend.feeds.replaying_feed import ReplayingFeed
-from keras_session_ext.backend.feeds.stand_ins import ran_out
+from keras_session_ext.backend.feeds.replaying_feed import ReplayingFeed, ran_out
 from keras_session_ext.backend.hooks.fit_frames import frames, set_local
 from keras_session_ext.backend.randomness import host_random
 from keras_session_ext.backend.randomness.seeded_ops import SeededOps

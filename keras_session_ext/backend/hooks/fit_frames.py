@@ -7,7 +7,7 @@ with in local variables; a callback runs inside them, and nothing else reaches t
 import ctypes
 import sys
 from types import FrameType
-from typing import Any, Iterator, Optional
+from typing import Any, Callable, Iterator, Optional
 
 
 def frames(innermost: Optional[FrameType] = None) -> Iterator[FrameType]:
@@ -20,6 +20,28 @@ def frames(innermost: Optional[FrameType] = None) -> Iterator[FrameType]:
     while frame is not None:
         yield frame
         frame = frame.f_back
+
+
+def frame_of_fit(model: Any, is_fit: Callable[[FrameType], bool]) -> Optional[FrameType]:
+    """The frame of the training loop that is running on a model, or None.
+
+    Args:
+        model: the model.
+        is_fit: knows the loops of a Keras.
+    """
+    for frame in frames():
+        if is_fit(frame) and any(frame.f_locals.get(name) is model for name in ("self", "model")):
+            return frame
+    return None
+
+
+def calling_list(callback: Any, kind: Any) -> Any:
+    """The list of callbacks, of class `kind`, that is calling a callback; or None."""
+    for frame in frames():
+        found = frame.f_locals.get("self")
+        if isinstance(found, kind) and any(callback is one for one in found.callbacks):
+            return found
+    return None
 
 
 def set_local(frame: FrameType, name: str, value: Any) -> None:

@@ -18,7 +18,7 @@ from keras_session_ext.backend.feeds.training_loop import TrainingLoopFeed
 from keras_session_ext.backend.keras2.keras2_family import Keras2
 from keras_session_ext.backend.randomness import host_random
 from keras_session_ext.backend.randomness.seeded_ops import SeededOps
-from keras_session_ext.backend.tf1_session.eager_access import EagerAccess
+from keras_session_ext.backend.tf1_session.eager_session_access import EagerAccess
 from keras_session_ext.backend.variables import Leaf
 
 #: counted anew in every epoch, by Keras itself

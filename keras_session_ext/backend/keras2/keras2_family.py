@@ -13,7 +13,7 @@ import numpy as np
 from keras_session_ext.backend.contracts.engine import Engine
 from keras_session_ext.backend.contracts.family import KerasParts
 from keras_session_ext.backend.feeds.batch_tap import digest
-from keras_session_ext.backend.keras2.keras2_file import keras2_parts
+from keras_session_ext.backend.keras2.keras2_file_parts import keras2_parts
 from keras_session_ext.backend.optimizers import as_text, optimizer_settings, optimizers_of
 from keras_session_ext.backend.randomness import host_random
 from keras_session_ext.backend.shared_family import SharedFamily

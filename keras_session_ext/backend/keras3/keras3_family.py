@@ -15,11 +15,11 @@ from keras_session_ext.backend.engines import ENGINES
 from keras_session_ext.backend.engines.traced_graphs import UNLISTED
 from keras_session_ext.backend.feeds.batch_tap import digest
 from keras_session_ext.backend.feeds.epoch_iterator import EpochIteratorFeed
-from keras_session_ext.backend.keras3.keras3_file import keras3_parts
+from keras_session_ext.backend.keras3.keras3_file_parts import keras3_parts
 from keras_session_ext.backend.optimizers import as_text, optimizer_settings, optimizers_of
 from keras_session_ext.backend.randomness import host_random
 from keras_session_ext.backend.shared_family import SharedFamily
-from keras_session_ext.backend.tf1_session.keras3_access import Keras3Access
+from keras_session_ext.backend.tf1_session.keras3_session_access import Keras3Access
 from keras_session_ext.backend.variables import Leaf, leaves_of, states_of
 from keras_session_ext.errors import UnsupportedBackend
 

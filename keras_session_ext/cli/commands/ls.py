@@ -11,6 +11,7 @@ from keras_session_ext.errors import CheckpointNotFound
 from keras_session_ext.lifecycle import journal
 from keras_session_ext.lifecycle.timeline import timeline
 from keras_session_ext.progress import CheckpointInfo
+from keras_session_ext.store.find_runs import runs_below
 from keras_session_ext.store.run_directory import RunDirectory
 
 _COLUMNS = (Column("id"), Column("stage", right=True), Column("epoch", right=True), Column("batch", right=True),
@@ -31,7 +32,7 @@ def ls(out: Output, directory: str) -> None:
     try:
         run = path_arguments.run_directory(directory)
     except CheckpointNotFound:
-        runs = path_arguments.runs_below(directory) if os.path.isdir(directory) else []
+        runs = runs_below(directory) if os.path.isdir(directory) else []
         if not runs:
             raise
         _list_runs(out, directory, runs)

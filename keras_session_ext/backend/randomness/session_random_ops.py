@@ -6,9 +6,11 @@ many again, each op in one enlarged run.
 https://github.com/tensorflow/tensorflow/blob/v1.15.5/tensorflow/core/util/guarded_philox_random.h
 """
 
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Set, Tuple
+from typing import Any, Callable, Dict, List, Set, Tuple
 
 import numpy as np
+
+from keras_session_ext.backend.engines.graph_ops import UPDATES, ops_behind, unordered_updates
 
 _LARGEST_RUN = 1 << 24  # numbers in one run: 64 MiB
 
@@ -16,7 +18,6 @@ _LARGEST_RUN = 1 << 24  # numbers in one run: 64 MiB
 _LINEAR = ("RandomUniform", "RandomStandardNormal", "TruncatedNormal", "RandomUniformInt")
 _HIDDEN = _LINEAR + ("RandomShuffle", "Multinomial", "RandomGamma", "ParameterizedTruncatedNormal", "RandomPoisson",
                      "RandomPoissonV2")
-_UPDATES = ("AssignVariableOp", "AssignSubVariableOp", "AssignAddVariableOp", "Assign", "AssignSub", "AssignAdd")
 _FUNCTIONS = ("If", "StatelessIf", "While", "StatelessWhile", "PartitionedCall", "StatefulPartitionedCall", "Case")
 
 
@@ -35,8 +36,8 @@ class KernelOps:
         self.runs: Dict[Tuple, int] = {}
         self._sizes: Dict[Tuple, List[int]] = {}
         self.uncounted = False  # whether a step had symbolic inputs of unknown shape
-        found = list(_behind([tensor.op for tensor in function.outputs] + [function.updates_op]))
-        self.unordered = unordered_updates(op for op in found if op.type in _UPDATES)
+        found = list(ops_behind([tensor.op for tensor in function.outputs] + [function.updates_op]))
+        self.unordered = unordered_updates(op for op in found if op.type in UPDATES)
         self.ops = sorted((op for op in found if op.type in _HIDDEN), key=lambda op: op._id)
         self._library: Any = None
         self.in_functions = sorted({op.type for op in found if op.type in _FUNCTIONS and self._hides(op)})
@@ -182,31 +183,6 @@ class KernelOps:
                 self._run(self._function.outputs[0].op, feeds)
 
 
-def unordered_updates(updates: Iterable[Any]) -> List[str]:
-    """Variables that several ops of one step write to with nothing that puts them in order.
-
-    A BatchNormalization that is called twice is one: two plain runs then end differently.
-    """
-    writers: Dict[Any, List[Any]] = {}
-    for op in updates:
-        writers.setdefault(_variable_of(op), []).append(op)
-    return sorted(variable.name for variable, ops in writers.items() if len(ops) > 1 and not _in_order(ops))
-
-
-def _variable_of(op: Any) -> Any:
-    """The op that holds the variable which `op` writes to, through the switches of a cond."""
-    while op.inputs and (op.type in _UPDATES or op.type in ("Switch", "RefSwitch", "Identity", "RefIdentity", "Enter",
-                                                            "RefEnter")):
-        op = op.inputs[0].op
-    return op
-
-
-def _in_order(ops: List[Any]) -> bool:
-    """Whether each of the ops waits for all before it."""
-    ops = sorted(ops, key=lambda op: op._id)
-    return all(one in set(_behind([other])) for number, other in enumerate(ops) for one in ops[:number])
-
-
 def _shape(value: Any) -> Tuple:
     """The shape of an input, None where a symbolic one does not know it."""
     if hasattr(value, "op"):
@@ -218,15 +194,3 @@ def _with(feeds: Dict[Any, Any], tensor: Any, value: Any) -> Dict[Any, Any]:
     made = dict(feeds)
     made[tensor] = value
     return made
-
-
-def _behind(ops: List[Any]) -> Iterator[Any]:
-    """The ops, and all they depend on."""
-    seen, left = set(), list(ops)
-    while left:
-        op = left.pop()
-        if op in seen:
-            continue
-        seen.add(op)
-        yield op
-        left += [tensor.op for tensor in op.inputs] + list(op.control_inputs)

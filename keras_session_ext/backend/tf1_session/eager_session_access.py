@@ -6,8 +6,8 @@ from typing import Any, ContextManager, List
 import numpy as np
 
 from keras_session_ext.backend.contracts.session_access import StandInSessionAccess
-from keras_session_ext.backend.tf1_session.scope_settings import Settings
-from keras_session_ext.backend.tf1_session.tensorflow_access import apply_settings, traced_graph
+from keras_session_ext.backend.engines.traced_graphs import forward_graph
+from keras_session_ext.backend.tf1_session.scope_settings import Settings, apply_to_tensorflow
 
 
 class EagerAccess(StandInSessionAccess):
@@ -55,8 +55,8 @@ class EagerAccess(StandInSessionAccess):
 
     def graph_of(self, model: Any) -> Any:
         """The graph that a function traces of the model."""
-        return traced_graph(self.tensorflow, model)
+        return forward_graph(self.tensorflow, model)
 
     def apply(self, settings: Settings, stack: contextlib.ExitStack) -> List[str]:
         """Sets threads, memory and device; returns what comes too late."""
-        return apply_settings(self.tensorflow, settings, stack)
+        return apply_to_tensorflow(self.tensorflow, settings, stack)

@@ -4,8 +4,7 @@ import contextlib
 from typing import Any, List
 
 from keras_session_ext.backend.contracts.session_access import GraphSessionAccess
-from keras_session_ext.backend.tf1_session.scope_settings import Settings
-from keras_session_ext.backend.tf1_session.tensorflow_access import enter_device
+from keras_session_ext.backend.tf1_session.scope_settings import Settings, enter_device
 
 
 class GraphAccess(GraphSessionAccess):

@@ -1,6 +1,6 @@
 """Runs a script as `python script.py` would, with the session's callbacks added to what it trains.
 
-    python -m keras_session_ext.launch.script_process TIE SETTINGS SCRIPT ARGUMENTS…
+    python -m keras_session_ext.launch.inside_script TIE SETTINGS SCRIPT ARGUMENTS…
 
 Started by supervisor.py. TIE is the number of the socket to the supervisor,
 SETTINGS are JSON: `config`, the effective configuration of the session, or

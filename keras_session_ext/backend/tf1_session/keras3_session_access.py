@@ -1,15 +1,20 @@
 """What the shim asks of Keras 3, on any engine."""
 
 import contextlib
-import logging
 from typing import Any, List
 
 import numpy as np
 
 from keras_session_ext.backend.contracts.engine import Engine
 from keras_session_ext.backend.contracts.session_access import StandInSessionAccess
-from keras_session_ext.backend.tf1_session.scope_settings import Settings
-from keras_session_ext.backend.tf1_session.tensorflow_access import apply_settings, traced_graph
+from keras_session_ext.backend.engines.traced_graphs import forward_graph
+from keras_session_ext.backend.tf1_session.scope_settings import (
+    Settings,
+    apply_to_jax,
+    apply_to_tensorflow,
+    apply_to_torch,
+    torch_has,
+)
 from keras_session_ext.errors import ConfigError, UnsupportedBackend
 
 
@@ -54,7 +59,7 @@ class Keras3Access(StandInSessionAccess):
         if self.engine.name == "tensorflow":
             import tensorflow
 
-            return traced_graph(tensorflow, model)
+            return forward_graph(tensorflow, model)
         raise UnsupportedBackend(
             "There is no tf.Graph on {}. The nearest there is: model.layers and layer.output, or {}.".format(
                 self.engine.name, {"jax": "jax.make_jaxpr", "torch": "torch.fx.symbolic_trace"}[self.engine.name]))
@@ -69,15 +74,15 @@ class Keras3Access(StandInSessionAccess):
         if name == "tensorflow":
             import tensorflow
 
-            return apply_settings(tensorflow, settings, stack)
+            return apply_to_tensorflow(tensorflow, settings, stack)
         if settings.device is not None:
-            if name == "torch" and not _torch_has(settings.device):
+            if name == "torch" and not torch_has(settings.device):
                 raise ConfigError("There is no device {!r} on torch here.".format(settings.device))
             try:
                 stack.enter_context(self.keras.device(settings.device.strip("/").lower()))
             except Exception as error:  # each engine has errors of its own for a device that is not there
                 raise ConfigError("There is no device {!r} on {}: {}".format(settings.device, name, error))
-        return _torch_threads(settings) if name == "torch" else _jax_settings(settings)
+        return apply_to_torch(settings) if name == "torch" else apply_to_jax(settings)
 
 
 def _one_of(name: str, original: Any) -> Any:
@@ -92,37 +97,3 @@ def _one_of(name: str, original: Any) -> Any:
             return tensors[0] if len(tensors) == 1 else tensors
 
     return read
-
-
-def _torch_has(device: str) -> bool:
-    """Whether a GPU is there; torch finds out when the first tensor is made."""
-    import torch
-
-    kind, _, number = device.strip("/").lower().split("/")[-1].replace("device:", "").partition(":")
-    return kind not in ("gpu", "cuda") or int(number or 0) < torch.cuda.device_count()
-
-
-def _torch_threads(settings: Settings) -> List[str]:
-    import torch
-
-    late = []
-    if settings.intra_op_threads:
-        torch.set_num_threads(settings.intra_op_threads)
-    if settings.inter_op_threads:
-        try:
-            torch.set_num_interop_threads(settings.inter_op_threads)
-        except RuntimeError:  # torch has started
-            late.append("inter_op_threads: torch has started already; open the scope before the first model")
-    if settings.memory_growth is not None:
-        logging.getLogger("keras_session_ext").debug("session_scope: torch always takes GPU memory as it is needed")
-    return late
-
-
-def _jax_settings(settings: Settings) -> List[str]:
-    late = []
-    if settings.memory_growth is not None:
-        late.append("memory_growth: JAX reads it when it starts; set XLA_PYTHON_CLIENT_PREALLOCATE={} before jax is "
-                    "imported".format(str(not settings.memory_growth).lower()))
-    if settings.intra_op_threads is not None or settings.inter_op_threads is not None:
-        late.append("intra_op_threads, inter_op_threads: JAX has no such setting; limit the process's cores")
-    return late
