@@ -4,7 +4,6 @@ import atexit
 import logging
 import os
 import platform
-import signal
 import socket
 import sys
 import threading
@@ -17,6 +16,7 @@ from keras_session_ext.lifecycle import events
 from keras_session_ext.lifecycle.earlier_processes import TRAINING, find_vanished, known_checkpoints, reached
 from keras_session_ext.lifecycle.events import LifecycleEvent
 from keras_session_ext.lifecycle.journal import Journal, read_journal
+from keras_session_ext.progress import CheckpointInfo
 
 logger = logging.getLogger("keras_session_ext")
 
@@ -277,6 +277,13 @@ def place(progress: Any) -> Dict[str, Any]:
     return {"stage": progress.stage, "epoch": progress.epoch, "batch": progress.batch, "step": progress.step}
 
 
+def figures(info: CheckpointInfo) -> Dict[str, Any]:
+    """What the journal says of a checkpoint, so that it can be looked into where the file is not."""
+    return dict(info.progress._asdict(), id=info.id, reason=info.reason, size_bytes=info.size_bytes,
+                metrics=info.metrics, exact=info.exact, reasons=list(info.reasons), parent=info.parent,
+                finished=info.finished)
+
+
 def last_exception(older: Any) -> Dict[str, Any]:
     """What Python remembers of an exception that nobody caught, if it is not an older one."""
     error = getattr(sys, "last_value", None)
@@ -298,19 +305,6 @@ def _weakly(record: Record) -> Callable[[LifecycleEvent], None]:
             living._outside(event)
 
     return listener
-
-
-def signal_name(number: int) -> str:
-    """A signal's name, or its number where it has none.
-
-    Example:
-        >>> signal_name(15)
-        'SIGTERM'
-    """
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return str(number)
 
 
 _open: List[Record] = []  # those that have a journal, until the process ends

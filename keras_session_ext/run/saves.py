@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional
 from keras_session_ext.checkpoint import header
 from keras_session_ext.checkpoint.encoder import Encoder
 from keras_session_ext.errors import ConfigError, DirectoryBusy
-from keras_session_ext.lifecycle.record import Record
+from keras_session_ext.lifecycle.record import Record, figures
 from keras_session_ext.progress import CheckpointInfo
 from keras_session_ext.run.background_writer import BackgroundWriter
 from keras_session_ext.run.lineage import Lineage
@@ -141,13 +141,6 @@ def drain_directory(path: str) -> None:
 def _at_exit() -> None:
     for saves in list(_in_use):
         saves.drain(EXIT_SECONDS)
-
-
-def figures(info: CheckpointInfo) -> Dict[str, Any]:
-    """What the journal says of a checkpoint, so that it can be looked into where the file is not."""
-    return dict(info.progress._asdict(), id=info.id, reason=info.reason, size_bytes=info.size_bytes,
-                metrics=info.metrics, exact=info.exact, reasons=list(info.reasons), parent=info.parent,
-                finished=info.finished)
 
 
 def _contents(snapshot: Snapshot) -> Dict[str, Any]:

@@ -25,14 +25,14 @@ from keras_session_ext.backend.tf1_session.shim import observe
 from keras_session_ext.checkpoint import header
 from keras_session_ext.errors import CheckpointNotFound, SessionError
 from keras_session_ext.lifecycle import journal
-from keras_session_ext.lifecycle.record import Record, place, signal_name
+from keras_session_ext.lifecycle.record import Record, figures, place
 from keras_session_ext.policies.keep import as_keep_policy
 from keras_session_ext.policies.save import AnyPolicy, OnSignal, as_policy
 from keras_session_ext.progress import Progress
 from keras_session_ext.run.lineage import Candidate, Lineage, as_restore_setting
 from keras_session_ext.run.resume import Resume, describe_script
-from keras_session_ext.run.saves import DRAIN_SECONDS, EXIT_SECONDS, Saves, drain_directory, figures
-from keras_session_ext.run.signals import ENDING, SignalWatch
+from keras_session_ext.run.saves import DRAIN_SECONDS, EXIT_SECONDS, Saves, drain_directory
+from keras_session_ext.run.signals import ENDING, SignalWatch, signal_name
 from keras_session_ext.run.snapshot import Snapshot, take_snapshot
 from keras_session_ext.run.stages import Stages
 from keras_session_ext.store.run_directory import RunDirectory

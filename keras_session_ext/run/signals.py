@@ -82,3 +82,16 @@ class SignalWatch:
         for policy in self._policies:
             policy.received = 0
         return next((number for number in received if number in ENDING), received[0] if received else 0)
+
+
+def signal_name(number: int) -> str:
+    """A signal's name, or its number where it has none.
+
+    Example:
+        >>> signal_name(15)
+        'SIGTERM'
+    """
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)

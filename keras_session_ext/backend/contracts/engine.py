@@ -1,7 +1,8 @@
 """What an engine offers."""
 
 import abc
-from typing import Any, Dict, List, Optional, Sequence
+import contextlib
+from typing import Any, ContextManager, Dict, List, Optional, Sequence
 
 import numpy as np
 
@@ -40,6 +41,10 @@ class Engine(abc.ABC):
     @abc.abstractmethod
     def set_random_state(self, state: Dict[str, Any]) -> None:
         """Puts back what `random_state` returned, in this process or in another."""
+
+    def eagerly(self) -> ContextManager[Any]:
+        """Out of the graphs that the caller stands in."""
+        return contextlib.ExitStack()
 
     def global_seed(self) -> Optional[int]:
         """The seed that the user has set for the whole engine; None where there is none."""

@@ -36,10 +36,6 @@ class StandInSessionAccess(SessionAccess):
         return contextlib.ExitStack()
 
     @abc.abstractmethod
-    def eagerly(self) -> ContextManager[Any]:
-        """Out of the graphs that the caller stands in."""
-
-    @abc.abstractmethod
     def to_numpy(self, value: Any) -> np.ndarray:
         """A tensor's value."""
 

@@ -1,6 +1,6 @@
 """TensorFlow, outside of graph mode."""
 
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, ContextManager, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -74,6 +74,10 @@ class TensorFlow(Engine):
     def global_seed(self) -> Optional[int]:
         seed: Optional[int] = self._context()._seed
         return seed
+
+    def eagerly(self) -> ContextManager[Any]:
+        scope: ContextManager[Any] = self._tf.init_scope()
+        return scope
 
     def replicas(self, model: Any) -> int:
         return replicas_of(model)

@@ -1,7 +1,7 @@
 """What the shim asks of Keras 2 in eager mode."""
 
 import contextlib
-from typing import Any, ContextManager, List
+from typing import Any, List
 
 import numpy as np
 
@@ -16,10 +16,6 @@ class EagerAccess(StandInSessionAccess):
     keras: Any
     tensorflow: Any
     _hashable = False
-
-    def eagerly(self) -> ContextManager[Any]:
-        scope: ContextManager[Any] = self.tensorflow.init_scope()
-        return scope
 
     def clear_session(self) -> None:
         self.keras.backend.clear_session()

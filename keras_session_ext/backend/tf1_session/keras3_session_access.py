@@ -47,13 +47,6 @@ class Keras3Access(StandInSessionAccess):
             return self.to_numpy(leaf)
         return None
 
-    def eagerly(self) -> Any:
-        if self.engine.name != "tensorflow":
-            return contextlib.ExitStack()
-        import tensorflow
-
-        return tensorflow.init_scope()
-
     def graph_of(self, model: Any) -> Any:
         """The graph that a function traces of the model, on TensorFlow."""
         if self.engine.name == "tensorflow":

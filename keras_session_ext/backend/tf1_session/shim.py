@@ -75,7 +75,7 @@ class Session:
         feeds, training = self._feeds(feed_dict)
         symbols: List[Any] = []
         self._map(fetches, lambda leaf: symbols.append(leaf) if self._symbols.is_symbolic(leaf) else None)
-        with self._access.eagerly():  # TF1 code likes to stand in `with graph.as_default()`
+        with self._family.engine.eagerly():  # TF1 code likes to stand in `with graph.as_default()`
             values = iter(self._symbols.evaluate(symbols, feeds, training) if symbols else [])
             return self._map(fetches, lambda leaf: next(values) if self._symbols.is_symbolic(leaf)
                              else self._value(leaf))
