@@ -11,7 +11,7 @@ import keras_session_ext as kse
 from keras_session_ext.lifecycle.journal import Journal, read_journal
 from keras_session_ext.lifecycle.timeline import timeline
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]  # one browser and one TensorBoard
 
 
 @pytest.fixture(scope="module")

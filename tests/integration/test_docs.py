@@ -13,6 +13,8 @@ from harness import environment
 
 from keras_session_ext.config.effective_settings import effective_config
 
+pytestmark = pytest.mark.xdist_group("docs")  # what a reader has is made once
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PAGES = ["README.md", *sorted("docs/" + name for name in os.listdir(os.path.join(ROOT, "docs"))
                               if name.endswith(".md"))]
