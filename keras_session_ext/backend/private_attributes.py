@@ -21,7 +21,7 @@ TF = "TF 1.15 to 2.21"
 
 #: name -> (what it belongs to, versions seen, guarding test)
 PRIVATE = {
-    # Keras 3: keras3/, feeds/epoch_iterator.py
+    # Keras 3: keras3/, feeds/keras3_feed.py
     "_available": ("LazyModule", K3, PLAIN3),
     "_backend_state_sync": ("Trainer", K3, KILL3),
     "_compile_config": ("Trainer", K3, KILL3),
@@ -37,7 +37,7 @@ PRIVATE = {
     "_num_samples": ("ArrayDataAdapter", K3, KILL3),
     "_steps_seen": ("EpochIterator", K3, KILL3),
     "_symbolic_build": ("Trainer", K3, KILL3),
-    # Keras 2 in eager mode: keras2/eager_family.py, feeds/data_handler.py
+    # Keras 2 in eager mode: keras2/eager_family.py, feeds/keras2_feed.py
     "_adapter": ("DataHandler", LOOP2, KILL),
     "_create_all_weights": ("OptimizerV2", "tf.keras 2.4 to 2.15, tf_keras 2.21", SESSION),
     "_create_hypers": ("OptimizerV2", "tf.keras 2.1", SESSION),
@@ -80,7 +80,7 @@ PRIVATE = {
     # symbolic tensors: tf1_session/symbolic_tensors.py
     "_inbound_nodes": ("Layer", TF + ", " + K3, SHIM),
     "_keras_history": ("KerasTensor", TF + ", " + K3, SHIM),
-    # TensorFlow: engines/tensorflow.py, feeds/tf_dataset.py, feeds/training_loop.py
+    # TensorFlow: engines/tensorflow.py, feeds/tf_dataset.py, feeds/older_keras2_feed.py
     "_deterministic": ("Dataset", "TF 2.20, 2.21", STATE3),
     "_inputs": ("Dataset", TF, KILL),
     "_list_all_concrete_functions": ("tf.function", "TF 2.4 to 2.21", STATE3),

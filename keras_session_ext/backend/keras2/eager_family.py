@@ -13,8 +13,8 @@ from keras_session_ext.backend.contracts.feed import Feed, FeedListener, SilentL
 from keras_session_ext.backend.engines.tensorflow import TensorFlow
 from keras_session_ext.backend.engines.traced_graphs import UNLISTED
 from keras_session_ext.backend.feeds.batch_tap import digest
-from keras_session_ext.backend.feeds.data_handler import DataHandlerFeed
-from keras_session_ext.backend.feeds.training_loop import TrainingLoopFeed
+from keras_session_ext.backend.feeds.keras2_feed import Keras2Feed
+from keras_session_ext.backend.feeds.older_keras2_feed import OlderKeras2Feed
 from keras_session_ext.backend.keras2.keras2_family import Keras2
 from keras_session_ext.backend.randomness import host_random
 from keras_session_ext.backend.randomness.seeded_ops import SeededOps
@@ -76,12 +76,12 @@ class Eager(EagerAccess, Keras2):
             handler = local["data_handler"]
             self._own_random_ops(local["self"], salt)
             self._steps[local["self"]].may_run_out = lambda: handler.inferred_steps is None
-            self._active = DataHandlerFeed(handler, self.tensorflow, listener, local, self._seed(salt + " order"))
+            self._active = Keras2Feed(handler, self.tensorflow, listener, local, self._seed(salt + " order"))
             return self._active
         model, order = local["model"], None
         if type(local.get("training_data_adapter")).__name__ == "TensorLikeDataAdapter" and local["shuffle"] is True:
             order = SeededOps(self.tensorflow, self._seed(salt + " order"))
-        self._active = TrainingLoopFeed(frame, model, listener,
+        self._active = OlderKeras2Feed(frame, model, listener,
                                         wrap=lambda function: self._seeded(model, function, salt), order=order)
         adapter = local.get("training_data_adapter")
         if adapter is not None and adapter.get_size() is None:
@@ -108,15 +108,15 @@ class Eager(EagerAccess, Keras2):
             model.make_train_function()
         model.train_function = self._seeded(model, model.train_function, salt)
 
-    def validation_feed(self, model: Any) -> Optional[DataHandlerFeed]:
+    def validation_feed(self, model: Any) -> Optional[Keras2Feed]:
         """Follows the validation data, once Keras has made its handler."""
         handler = getattr(model, "_eval_data_handler", None)
-        return None if handler is None else DataHandlerFeed(handler, self.tensorflow, SilentListener())
+        return None if handler is None else Keras2Feed(handler, self.tensorflow, SilentListener())
 
     def epoch_logs(self, model: Any) -> Dict[str, np.ndarray]:
         """The training logs of the epoch that is being validated."""
         frame = self.fit_frame(model)
-        if frame is None or not isinstance(self._active, DataHandlerFeed):
+        if frame is None or not isinstance(self._active, Keras2Feed):
             return {}
         return {name: np.asarray(value) for name, value in (frame.f_locals.get("epoch_logs") or {}).items()}
 
@@ -146,7 +146,7 @@ class Eager(EagerAccess, Keras2):
         Tracing the step makes them without running it; an eager step has to run.
         Values do not matter here; a restore overwrites all of them.
         """
-        if isinstance(feed, TrainingLoopFeed) and feed.dataset is None:
+        if isinstance(feed, OlderKeras2Feed) and feed.dataset is None:
             return  # TensorFlow 2.1's way back to the loop of 1.15: its functions were made before any hook is called
         step, dataset = self._steps[model], feed.dataset
         traced = _traceable(step.function)
@@ -227,10 +227,10 @@ class Eager(EagerAccess, Keras2):
         """Reasons why the model's random numbers cannot be repeated; asked after the first step."""
         step = self._steps.get(model)
         functions = [step.function if step is not None else None, getattr(model, "test_function", None)]
-        if isinstance(self._active, TrainingLoopFeed):
+        if isinstance(self._active, OlderKeras2Feed):
             functions.append(self._active.test_function)
         reasons = []
-        if isinstance(self._active, TrainingLoopFeed) and self._active.dataset is None:
+        if isinstance(self._active, OlderKeras2Feed) and self._active.dataset is None:
             reasons.append("experimental_run_tf_function=False runs random ops that were built with the layers, whose "
                            "state is hidden in its kernels; leave that argument out")
         hidden = self.engine.hidden_random_ops(functions)
@@ -252,7 +252,7 @@ class Eager(EagerAccess, Keras2):
         return found + ([step.ops.variable] if step is not None else [])
 
     def release(self) -> None:
-        if isinstance(self._active, TrainingLoopFeed):
+        if isinstance(self._active, OlderKeras2Feed):
             self._active.close()
         self._active = None
         self.engine.release()

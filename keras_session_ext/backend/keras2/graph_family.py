@@ -4,20 +4,18 @@ TF 1.15's tf.keras, standalone Keras to 2.3.1, and `tf.compat.v1` with v2 behavi
 Private attributes of Keras stand in the table of `private_attributes.py`.
 """
 
-import contextlib
 import weakref
 from types import FrameType
-from typing import Any, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 
 from keras_session_ext.backend.contracts.feed import Feed, FeedListener
 from keras_session_ext.backend.engines.tensorflow_graph import TensorFlowGraph
-from keras_session_ext.backend.feeds.training_loop import TrainingLoopFeed
+from keras_session_ext.backend.feeds.older_keras2_feed import OlderKeras2Feed
 from keras_session_ext.backend.keras2.keras2_family import Keras2, version_of
 from keras_session_ext.backend.randomness.session_random_ops import KernelOps
 from keras_session_ext.backend.tf1_session.graph_session_access import GraphAccess
-from keras_session_ext.backend.variables import weights_of
 
 
 def is_graph(name: str, keras: Any, model: Any = None) -> bool:
@@ -30,10 +28,6 @@ def is_graph(name: str, keras: Any, model: Any = None) -> bool:
 
     outside = getattr(tensorflow.compat.v1, "executing_eagerly_outside_functions", tensorflow.executing_eagerly)
     return not outside()
-
-
-def is_closed(session: Any) -> bool:
-    return bool(getattr(session, "_closed", False))
 
 
 class Counted:
@@ -68,75 +62,6 @@ class Graph(GraphAccess, Keras2):
         self._seen: Any = weakref.WeakKeyDictionary()  # graph -> the session last seen on it, held weakly
         self._active: Any = None
 
-    def session(self, model: Any = None) -> Any:
-        """The session the model lives in, its variables initialised; without a model Keras's own."""
-        if model is None or not weights_of(model):
-            return self._keras_session(self.v1.get_default_graph())
-        return self._session_of(weights_of(model)[0].graph)
-
-    def _session_of(self, graph: Any) -> Any:
-        """The session that holds a graph's variables.
-
-        Keras keeps one session for each thread, and makes a fresh one, untrained
-        weights and all, when it is asked under another graph.
-        """
-        current = self.existing_session()
-        if current is not None and current.graph is graph:
-            return self._keras_session(graph)
-        default = self.v1.get_default_session()
-        seen = self._seen[graph]() if graph in self._seen else None
-        for one in (default, seen):
-            if one is not None and one.graph is graph and not is_closed(one):
-                return self.remember(one)
-        made = self._keras_session(graph)
-        if current is not None:
-            self.K.set_session(current)  # a getter takes no other model's session away
-        return made
-
-    def _keras_session(self, graph: Any) -> Any:
-        current = self.existing_session()
-        if current is not None:
-            self.remember(current)
-            if is_closed(current):
-                self.K.set_session(None)
-        with graph.as_default():
-            session = self.K.get_session()
-            if session.graph is not graph:  # standalone Keras hands out its one session, whatever the graph
-                self.K.set_session(None)
-                session = self.K.get_session()
-            if session is not current:
-                self.look_again(graph)
-                session = self.K.get_session()
-        return self.remember(session)
-
-    def look_again(self, graph: Any) -> None:
-        """Lets Keras look which variables are initialised: it believes that what one session did holds in all."""
-        for variable in [] if graph.finalized else graph.get_collection(self.v1.GraphKeys.GLOBAL_VARIABLES):
-            if getattr(variable, "_keras_initialized", False):
-                variable._keras_initialized = False
-
-    @contextlib.contextmanager
-    def inside(self, model: Any) -> Iterator[None]:
-        """Whatever Keras does in the block, it does in the model's session, and takes no other away."""
-        if not weights_of(model):
-            yield
-            return
-        session = self.session(model)
-        with session.graph.as_default(), session.as_default():
-            yield
-
-    def set_session(self, session: Any) -> None:
-        """Makes it Keras's; None takes the old one away."""
-        self.K.set_session(session)
-        if session is not None:
-            self.remember(session)
-        self.look_again(self.v1.get_default_graph() if session is None else session.graph)
-
-    def remember(self, session: Any) -> Any:
-        """Notes which graph a session is on, as long as both live; returns the session."""
-        self._seen[session.graph] = weakref.ref(session)
-        return session
-
     def _run(self, model: Any) -> Any:
         return lambda fetches, feeds=None: self.session(model).run(fetches, feeds)
 
@@ -148,16 +73,16 @@ class Graph(GraphAccess, Keras2):
             return local.get("mode") == "train"
         return name in ("fit_loop", "fit_generator") and "callback_model" in local
 
-    def feed(self, frame: FrameType, salt: str, listener: FeedListener) -> TrainingLoopFeed:
+    def feed(self, frame: FrameType, salt: str, listener: FeedListener) -> OlderKeras2Feed:
         self.release()  # of a fit that ended by an exception
         model = frame.f_locals["model"]
         kernels = self._kernel_ops(model)
         if "f" in frame.f_locals or "fit_function" in frame.f_locals:
-            self._active = TrainingLoopFeed(frame, model, listener, lambda arguments: kernels.count(arguments[0]),
+            self._active = OlderKeras2Feed(frame, model, listener, lambda arguments: kernels.count(arguments[0]),
                                             self._run(model))
         else:  # the loops over generators call train_on_batch, which calls the function
             model.train_function = Counted(model.train_function, kernels.count)
-            self._active = TrainingLoopFeed(frame, model, listener, session_run=self._run(model))
+            self._active = OlderKeras2Feed(frame, model, listener, session_run=self._run(model))
         return self._active
 
     def _kernel_ops(self, model: Any) -> KernelOps:

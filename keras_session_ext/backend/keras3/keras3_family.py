@@ -14,7 +14,7 @@ from keras_session_ext.backend.contracts.feed import Feed, FeedListener, SilentL
 from keras_session_ext.backend.engines import ENGINES
 from keras_session_ext.backend.engines.traced_graphs import UNLISTED
 from keras_session_ext.backend.feeds.batch_tap import digest
-from keras_session_ext.backend.feeds.epoch_iterator import EpochIteratorFeed
+from keras_session_ext.backend.feeds.keras3_feed import Keras3Feed
 from keras_session_ext.backend.keras3.keras3_file_parts import keras3_parts
 from keras_session_ext.backend.optimizers import as_text, optimizer_settings, optimizers_of
 from keras_session_ext.backend.randomness import host_random
@@ -102,17 +102,17 @@ class Keras3(Keras3Access, SharedFamily):
     def _is_fit(self, frame: FrameType) -> bool:
         return frame.f_code.co_name == "fit" and "epoch_iterator" in frame.f_locals
 
-    def feed(self, frame: FrameType, salt: str, listener: FeedListener) -> EpochIteratorFeed:
+    def feed(self, frame: FrameType, salt: str, listener: FeedListener) -> Keras3Feed:
         iterator = frame.f_locals["epoch_iterator"]
         if not all(hasattr(iterator, name) for name in ("_enumerate_iterator", "_get_iterator", "data_adapter")):
             raise UnsupportedBackend(
                 "Keras {} hands its data to fit in a way this package does not know; Keras 3.12 and 3.15 were "
                 "tested. Install one of them.".format(self.keras.__version__))
-        return EpochIteratorFeed(iterator, self.engine, listener, salt)
+        return Keras3Feed(iterator, self.engine, listener, salt)
 
-    def validation_feed(self, model: Any) -> Optional[EpochIteratorFeed]:
+    def validation_feed(self, model: Any) -> Optional[Keras3Feed]:
         iterator = getattr(model, "_eval_epoch_iterator", None)
-        return None if iterator is None else EpochIteratorFeed(iterator, self.engine, SilentListener())
+        return None if iterator is None else Keras3Feed(iterator, self.engine, SilentListener())
 
     def epoch_logs(self, model: Any) -> Dict[str, np.ndarray]:
         """The training logs of the epoch that is being validated."""

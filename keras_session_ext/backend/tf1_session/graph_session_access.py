@@ -1,10 +1,13 @@
 """What the shim asks of Keras 2 in graph mode."""
 
 import contextlib
-from typing import Any, List
+import weakref
+from typing import Any, Iterator, List
 
 from keras_session_ext.backend.contracts.session_access import GraphSessionAccess
 from keras_session_ext.backend.tf1_session.scope_settings import Settings, enter_device
+from keras_session_ext.backend.variables import weights_of
+from keras_session_ext.errors import UnsupportedBackend
 
 
 class GraphAccess(GraphSessionAccess):
@@ -14,6 +17,7 @@ class GraphAccess(GraphSessionAccess):
     K: Any
     tensorflow: Any
     v1: Any
+    _seen: Any  # graph -> the session last seen on it, held weakly
 
     def clear_session(self) -> None:
         self.keras.backend.clear_session()
@@ -28,6 +32,75 @@ class GraphAccess(GraphSessionAccess):
         from tensorflow.python.eager import context
 
         return bool(context.default_execution_mode == context.EAGER_MODE)
+
+    def session(self, model: Any = None) -> Any:
+        """The session the model lives in, its variables initialised; without a model Keras's own."""
+        if model is None or not weights_of(model):
+            return self._keras_session(self.v1.get_default_graph())
+        return self._session_of(weights_of(model)[0].graph)
+
+    def _session_of(self, graph: Any) -> Any:
+        """The session that holds a graph's variables.
+
+        Keras keeps one session for each thread, and makes a fresh one, untrained
+        weights and all, when it is asked under another graph.
+        """
+        current = self.existing_session()
+        if current is not None and current.graph is graph:
+            return self._keras_session(graph)
+        default = self.v1.get_default_session()
+        seen = self._seen[graph]() if graph in self._seen else None
+        for one in (default, seen):
+            if one is not None and one.graph is graph and not is_closed(one):
+                return self.remember(one)
+        made = self._keras_session(graph)
+        if current is not None:
+            self.K.set_session(current)  # a getter takes no other model's session away
+        return made
+
+    def _keras_session(self, graph: Any) -> Any:
+        current = self.existing_session()
+        if current is not None:
+            self.remember(current)
+            if is_closed(current):
+                self.K.set_session(None)
+        with graph.as_default():
+            session = self.K.get_session()
+            if session.graph is not graph:  # standalone Keras hands out its one session, whatever the graph
+                self.K.set_session(None)
+                session = self.K.get_session()
+            if session is not current:
+                self.look_again(graph)
+                session = self.K.get_session()
+        return self.remember(session)
+
+    def look_again(self, graph: Any) -> None:
+        """Lets Keras look which variables are initialised: it believes that what one session did holds in all."""
+        for variable in [] if graph.finalized else graph.get_collection(self.v1.GraphKeys.GLOBAL_VARIABLES):
+            if getattr(variable, "_keras_initialized", False):
+                variable._keras_initialized = False
+
+    @contextlib.contextmanager
+    def inside(self, model: Any) -> Iterator[None]:
+        """Whatever Keras does in the block, it does in the model's session, and takes no other away."""
+        if not weights_of(model):
+            yield
+            return
+        session = self.session(model)
+        with session.graph.as_default(), session.as_default():
+            yield
+
+    def set_session(self, session: Any) -> None:
+        """Makes it Keras's; None takes the old one away."""
+        self.K.set_session(session)
+        if session is not None:
+            self.remember(session)
+        self.look_again(self.v1.get_default_graph() if session is None else session.graph)
+
+    def remember(self, session: Any) -> Any:
+        """Notes which graph a session is on, as long as both live; returns the session."""
+        self._seen[session.graph] = weakref.ref(session)
+        return session
 
     def existing_session(self) -> Any:
         """Keras's session, if it has made one; asking Keras would make one."""
@@ -52,3 +125,43 @@ class GraphAccess(GraphSessionAccess):
         if settings.device is not None:
             enter_device(self.tensorflow, settings.device, stack)
         return []
+
+
+def is_closed(session: Any) -> bool:
+    return bool(getattr(session, "_closed", False))
+
+
+def checked(access: GraphSessionAccess, session: Any) -> Any:
+    """The session itself; where there can be eager tensors its `run` says what they are doing there.
+
+    TF1 code hands them to a real session by mistake, which ends in riddles.
+    """
+    if getattr(session, "_keras_session_ext", False) or not access.has_eager_tensors():
+        return session
+    run = session.run
+
+    def checked_run(fetches: Any, feed_dict: Any = None, *arguments: Any, **options: Any) -> Any:
+        for value in list(_leaves(fetches)) + [one for pair in items_of(feed_dict) for one in pair]:
+            if access.is_eager_tensor(value):
+                raise UnsupportedBackend(
+                    "A session of a graph was handed an eager tensor: {!r}. Hand it an array: "
+                    "tensor.numpy().".format(value))
+        return run(fetches, feed_dict, *arguments, **options)
+
+    session.run = checked_run
+    session._keras_session_ext = True
+    return session
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
+
+
+def items_of(feed_dict: Any) -> Any:
+    return feed_dict.items() if feed_dict is not None else ()

@@ -15,6 +15,7 @@ from keras_session_ext.backend.tf1_session.scope_settings import (
     apply_to_torch,
     torch_has,
 )
+from keras_session_ext.backend.tf1_session.symbolic_tensors import only_tensor
 from keras_session_ext.errors import ConfigError, UnsupportedBackend
 
 
@@ -31,8 +32,9 @@ class Keras3Access(StandInSessionAccess):
         if self._legacy:
             return
         self._legacy = True
+        kind = self.keras.Sequential
         for name in ("input", "output"):
-            setattr(self.keras.Sequential, name, property(_one_of(name, getattr(self.keras.Sequential, name, None))))
+            setattr(kind, name, property(only_tensor(name, getattr(kind, name, None))))
 
     def to_numpy(self, value: Any) -> np.ndarray:
         return np.array(self.keras.ops.convert_to_numpy(value))
@@ -76,17 +78,3 @@ class Keras3Access(StandInSessionAccess):
             except Exception as error:  # each engine has errors of its own for a device that is not there
                 raise ConfigError("There is no device {!r} on {}: {}".format(settings.device, name, error))
         return apply_to_torch(settings) if name == "torch" else apply_to_jax(settings)
-
-
-def _one_of(name: str, original: Any) -> Any:
-    """`model.input` of a Sequential: Keras's own answer where it has one, else the only one of `model.inputs`."""
-    def read(model: Any) -> Any:
-        try:
-            return original.fget(model)
-        except AttributeError:
-            tensors = getattr(model, name + "s", None)
-            if not tensors:
-                raise
-            return tensors[0] if len(tensors) == 1 else tensors
-
-    return read

@@ -10,6 +10,7 @@ import numpy as np
 from keras_session_ext.backend import choose
 from keras_session_ext.backend.contracts.family import Family
 from keras_session_ext.backend.contracts.session_access import GraphSessionAccess, StandInSessionAccess
+from keras_session_ext.backend.tf1_session.graph_session_access import checked, items_of
 from keras_session_ext.backend.tf1_session.scope_settings import as_settings
 from keras_session_ext.backend.tf1_session.symbolic_tensors import Symbols
 from keras_session_ext.backend.variables import weights_of
@@ -85,7 +86,7 @@ class Session:
             raise ConfigError("Invalid feed_dict. Expected a dict such as {{model.input: array}}. "
                               "Received: {!r}".format(feed_dict))
         feeds, training = {}, False
-        for key, value in _items(feed_dict):
+        for key, value in items_of(feed_dict):
             if key is _LEARNING_PHASE:
                 training = bool(value)
             elif self._symbols.is_symbolic(key):
@@ -147,10 +148,6 @@ class Session:
         self.close()
 
 
-def _items(feed_dict: Any) -> Any:
-    return feed_dict.items() if feed_dict is not None else ()
-
-
 def get_session(model: Any = None) -> Any:
     """The session of the Keras in use.
 
@@ -172,7 +169,7 @@ def get_session(model: Any = None) -> Any:
     if isinstance(family, GraphSessionAccess):
         real = family.session(model)
         _tell(family, real)
-        return _Checked.of(family, real)
+        return checked(family, real)
     family.check_mode()
     session = _current.get(family)
     if session is None or session.closed:
@@ -181,39 +178,6 @@ def get_session(model: Any = None) -> Any:
     if model is not None:
         session._model = model
     return session
-
-
-class _Checked:
-    """Looks at what TF1 code hands to a real session, for the mistakes that end in riddles."""
-
-    @staticmethod
-    def of(family: GraphSessionAccess, session: Any) -> Any:
-        """The session itself; where there can be eager tensors its `run` says what they are doing there."""
-        if getattr(session, "_keras_session_ext", False) or not family.has_eager_tensors():
-            return session
-        run = session.run
-
-        def checked(fetches: Any, feed_dict: Any = None, *arguments: Any, **options: Any) -> Any:
-            for value in list(_leaves(fetches)) + [one for pair in _items(feed_dict) for one in pair]:
-                if family.is_eager_tensor(value):
-                    raise UnsupportedBackend(
-                        "A session of a graph was handed an eager tensor: {!r}. Hand it an array: "
-                        "tensor.numpy().".format(value))
-            return run(fetches, feed_dict, *arguments, **options)
-
-        session.run = checked
-        session._keras_session_ext = True
-        return session
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _leaves(item)
-    else:
-        yield value
 
 
 def _tell(family: Family, session: Any) -> None:
@@ -307,7 +271,7 @@ def session_scope(config: Any = None) -> Iterator[Any]:
             family.set_session(real)
             _tell(family, real)
             stack.callback(_end, family, real, before)
-            yield _Checked.of(family, real)
+            yield checked(family, real)
         else:
             session = Session(family)
             _tell(family, session)

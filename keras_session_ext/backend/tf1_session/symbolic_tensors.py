@@ -121,3 +121,17 @@ def _check_shape(name: str, expected: Any, received: Any) -> None:
     if len(expected) != len(received) or any(a is not None and a != b for a, b in zip(expected, received)):
         raise ConfigError("Cannot feed a value of shape {} for {!r}, which has the shape {}.".format(
             tuple(received), name, expected))
+
+
+def only_tensor(name: str, original: Any) -> Any:
+    """`model.input` of a Sequential: Keras's own answer where it has one, else the only one of `model.inputs`."""
+    def read(model: Any) -> Any:
+        try:
+            return original.fget(model)
+        except AttributeError:
+            tensors = getattr(model, name + "s", None)
+            if not tensors:
+                raise
+            return tensors[0] if len(tensors) == 1 else tensors
+
+    return read

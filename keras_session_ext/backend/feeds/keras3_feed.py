@@ -19,7 +19,7 @@ from keras_session_ext.backend.feeds import tf_dataset
 from keras_session_ext.backend.feeds.array_order import Order
 from keras_session_ext.backend.feeds.batch_tap import Tap
 from keras_session_ext.backend.feeds.keras3_sources import CountedDataset, Pass, drop_leftovers
-from keras_session_ext.backend.feeds.replaying_feed import ReplayingFeed, ran_out
+from keras_session_ext.backend.feeds.shared_feed import SharedFeed, ran_out
 from keras_session_ext.backend.feeds.torch_loader import TappedLoader
 from keras_session_ext.backend.randomness import host_random
 
@@ -29,7 +29,7 @@ _SOURCES = {
 }
 
 
-class EpochIteratorFeed(ReplayingFeed):
+class Keras3Feed(SharedFeed):
     """Follows one `EpochIterator`.
 
     Args:

@@ -6,7 +6,7 @@ from keras_session_ext.backend.contracts.feed import Feed, FeedListener
 from keras_session_ext.errors import StateMismatch
 
 
-class ReplayingFeed(Feed):
+class SharedFeed(Feed):
     """Counts a pass, and knows what it was resumed from.
 
     Args:

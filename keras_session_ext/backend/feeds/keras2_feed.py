@@ -14,7 +14,7 @@ import xxhash
 from keras_session_ext.backend.contracts.feed import FeedListener
 from keras_session_ext.backend.feeds import tf_dataset
 from keras_session_ext.backend.feeds.batch_tap import digest
-from keras_session_ext.backend.feeds.replaying_feed import ReplayingFeed, ran_out
+from keras_session_ext.backend.feeds.shared_feed import SharedFeed, ran_out
 from keras_session_ext.backend.randomness import host_random
 from keras_session_ext.backend.randomness.seeded_ops import SeededOps
 
@@ -26,7 +26,7 @@ _SOURCES = {
 _REMEMBERED = 256  # positions of a Python source; its prefetch is one to a few batches
 
 
-class DataHandlerFeed(ReplayingFeed):
+class Keras2Feed(SharedFeed):
     """Follows one `DataHandler`.
 
     Args:

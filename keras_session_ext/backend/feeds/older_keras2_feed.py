@@ -15,7 +15,7 @@ import numpy as np
 
 from keras_session_ext.backend.contracts.feed import FeedListener
 from keras_session_ext.backend.feeds import tf_dataset
-from keras_session_ext.backend.feeds.replaying_feed import ReplayingFeed, ran_out
+from keras_session_ext.backend.feeds.shared_feed import SharedFeed, ran_out
 from keras_session_ext.backend.hooks.fit_frames import frames, set_local
 from keras_session_ext.backend.randomness import host_random
 from keras_session_ext.backend.randomness.seeded_ops import SeededOps
@@ -23,7 +23,7 @@ from keras_session_ext.backend.randomness.seeded_ops import SeededOps
 _FUNCTIONS = ("f", "fit_function", "training_function", "batch_function")
 
 
-class TrainingLoopFeed(ReplayingFeed):
+class OlderKeras2Feed(SharedFeed):
     """Follows one run of a training loop.
 
     Args:
