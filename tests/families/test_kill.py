@@ -28,6 +28,8 @@ SOURCES = {
 MODELS = ["convolution", "recurrent", "functional", "deep"]
 if NAME != "torch":  # where plain Keras cannot train a stateful layer: its states are changed in place before backward
     MODELS += ["stateful"]
+if NAME in ("tf210", "tf215-v1", "tensorflow"):
+    MODELS += ["wide"]
 if MEMBER.family == "eager":
     MODELS += ["subclassed", "run_eagerly", "LossScaleOptimizer"]
 if NAME in ("tf215", "tf_keras", "tensorflow"):

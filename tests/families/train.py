@@ -217,6 +217,29 @@ def deep(keras):
     return model
 
 
+def wide(keras):
+    """2,000 tensors: 1,000 weights, each with its momentum."""
+    import tensorflow as tf
+
+    class Rows(keras.layers.Layer):
+        def build(self, shape):
+            self.rows = [self.add_weight(name="row_{}".format(number), shape=(10,), initializer="random_uniform")
+                         for number in range(1000)]
+            super().build(shape)
+
+        def call(self, x):
+            rows = tf.reshape(tf.stack([tf.convert_to_tensor(row) for row in self.rows]), (125, 8, 10))
+            return tf.nn.softmax(tf.matmul(x[:, 20:28], tf.reduce_mean(rows, axis=0)))
+
+    inputs = keras.layers.Input((64,))
+    model = keras.models.Model(inputs, Rows()(inputs))
+    optimizers = keras.optimizers
+    if members.MEMBERS[members.current()].family == "graph":
+        optimizers = getattr(optimizers, "legacy", optimizers)
+    model.compile(optimizers.SGD(0.05, momentum=0.9), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
 def compiled(keras):
     return plain(keras, jit_compile=True)
 
@@ -291,7 +314,8 @@ def stateful_generators(keras):
 
 MODELS = {
     "plain": plain, "convolution": convolution, "recurrent": recurrent, "functional": functional,
-    "deep": deep, "unbuilt": unbuilt, "stateful": stateful, "two outputs": two_outputs, "jit_compile": compiled,
+    "deep": deep, "wide": wide, "unbuilt": unbuilt, "stateful": stateful, "two outputs": two_outputs,
+    "jit_compile": compiled,
     "untracked variable": untracked, "subclassed": subclassed, "run_eagerly": eagerly, "LossScaleOptimizer": loss_scale,
     "optimizers.legacy": legacy_optimizer, "experimental_run_tf_function=False": old_loop,
     "enable_tf_random_generator": stateful_generators,
