@@ -91,7 +91,7 @@ class _Walk:
             return {name: (holder, key, value)}
         variables = self._family.held_variables(value, self._model)
         if variables is not None:
-            arrays = [np.asarray(self._family.keras.ops.convert_to_numpy(one.value)) for one in variables]
+            arrays = [self._family.engine.value(one) for one in variables]
             return {name + ".variables": (variables, _VARIABLES, arrays)} if variables else {}
         if isinstance(value, types.FunctionType):
             return self._function(value, name, depth)
@@ -198,10 +198,10 @@ def put_back(subject: Any, values: Dict[str, Any], skipped: set, run: Run) -> Li
 
 def _set(holder: Any, key: Any, live: Any, value: Any, family: Family) -> None:
     if key is _VARIABLES:
-        for variable, array in zip(holder, value):
-            variable.assign(array)
+        family.engine.assign(holder, value)
     elif family.as_array(live) is not None:
-        _put(holder, key, family.keras.ops.convert_to_tensor(value))
+        if not family.engine.refill(live, value):
+            _put(holder, key, family.to_tensor(value))
     elif not _in_place(live, value):
         _put(holder, key, value)
 

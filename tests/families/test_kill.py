@@ -91,6 +91,15 @@ def test_sources(source, tmp_path, cell):
     show(cell, "source: " + source, SOURCES[source])
 
 
+def test_variables_that_a_callback_holds(tmp_path, cell):
+    """A metric of its own, and on TensorFlow a variable by hand, which the loss may read, too."""
+    task = dict(PEERS, holds=True)
+    reference, resumed = killed_like(NAME, task, str(tmp_path), ["batch:14"], seeded=True)
+    check(reference, resumed, "")
+    assert NEVER or resumed["held"] == reference["held"]
+    show(cell, "callbacks that hold variables")
+
+
 def test_a_model_that_fit_builds(tmp_path, cell):
     reference, resumed = killed_like(NAME, {"model": "unbuilt"}, str(tmp_path), ["batch:14"], seeded=True)
     check(reference, resumed, "")

@@ -322,6 +322,42 @@ MODELS = {
 }
 
 
+def holder(keras, engine):
+    """A callback with a metric of its own, a variable by hand and a tensor, which others hold, too."""
+    class Holder(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.layer = keras.layers.Dense(1)
+            self.layer.build((None, 2))
+            self.variable = self.tensor = None
+            eager = engine == "tensorflow" and members.MEMBERS[members.current()].family != "graph"
+            if eager:
+                import tensorflow as tf
+
+                self.variable = tf.Variable(0.0)
+            if engine == "torch":
+                import torch
+
+                self.tensor = torch.zeros(3)
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.layer.set_weights([weight + epoch + 1 for weight in self.layer.get_weights()])
+            if self.variable is not None:
+                self.variable.assign_add(0.25)
+            if self.tensor is not None:
+                self.tensor += epoch + 1
+
+    made = Holder()
+    variable, tensor = made.variable, made.tensor
+
+    def held():
+        """What is held, as those see it that hold the same objects."""
+        values = made.layer.get_weights() + [0.0 if one is None else one.numpy() for one in (variable, tensor)]
+        return [np.asarray(value).tolist() for value in values]
+
+    return made, held
+
+
 def seed(number, engine):
     """All seeds; None as most scripts have it, also in a forked process."""
     random.seed(number)
@@ -358,6 +394,10 @@ def main(task):
     model = MODELS[task.get("model", "plain")](keras)
     arguments = SOURCES[task.get("source", "arrays")](keras)
     callbacks = child.peers(keras, task)
+    held = None
+    if task.get("holds"):
+        holding, held = holder(keras, member.engine)
+        callbacks.append(holding)
     checkpoint = None
     if not task.get("without"):
         checkpoint = kse.SessionCheckpoint(
@@ -373,7 +413,7 @@ def main(task):
     report = checkpoint.resume_report if checkpoint is not None else kse.ResumeReport()
     with open(task["result"], "w") as handle:
         json.dump({
-            "sha256": state_of(model), "epochs": history.epoch,
+            "sha256": state_of(model), "epochs": history.epoch, "held": held() if held is not None else None,
             "history": {name: [float(value).hex() for value in values] for name, values in history.history.items()},
             "peers": [child.summary(peer) for peer in callbacks], "exact": report.exact, "reasons": report.reasons,
             "kinds": report.kinds, "checkpoint": report.checkpoint, "changes": report.changes,

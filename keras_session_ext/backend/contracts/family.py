@@ -135,6 +135,10 @@ class Family(FitAccess, SessionAccess):
         """A framework's tensor as an array; None for variables and anything else."""
 
     @abc.abstractmethod
+    def to_tensor(self, array: np.ndarray) -> Any:
+        """A tensor with this value, to take the place of one that `as_array` has read."""
+
+    @abc.abstractmethod
     def held_variables(self, value: Any, model: Any) -> Optional[List[Any]]:
         """Variables of a Keras object that a peer holds, but for the model's own; None for other objects."""
 

@@ -8,6 +8,12 @@ from keras_session_ext.backend.contracts.engine import Engine
 from keras_session_ext.backend.engines.traced_graphs import graphs_of, random_ops, written_variables
 
 
+def _raw(variable: Any) -> Any:
+    """The `tf.Variable` in a variable of Keras 3, or the variable itself, which has a method `value`."""
+    value = variable.value
+    return variable if callable(value) else value
+
+
 class TensorFlow(Engine):
     """TensorFlow: a read is a reference; the update ops copy on write while it is held.
 
@@ -16,7 +22,7 @@ class TensorFlow(Engine):
 
     name = "tensorflow"
 
-    def __init__(self, unwrap: Callable[[Any], Any] = lambda variable: variable.value):
+    def __init__(self, unwrap: Callable[[Any], Any] = _raw):
         import tensorflow
 
         self._tf = tensorflow
@@ -39,6 +45,9 @@ class TensorFlow(Engine):
         read = self._tf.function(lambda: [value.read_value() for value in raw], autograph=False)
         self._readers = self._readers[-7:] + [(list(variables), read)]
         return read
+
+    def value(self, variable: Any) -> np.ndarray:
+        return np.array(self._unwrap(variable).numpy())
 
     def release(self) -> None:
         self._readers = []

@@ -6,7 +6,7 @@ Private attributes of Keras stand in the table of `private_attributes.py`.
 
 import weakref
 from types import FrameType
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -132,6 +132,18 @@ class Graph(GraphAccess, Keras2):
             model._make_train_function()
 
     # -- variables
+
+    def held_variables(self, value: Any, model: Any) -> Optional[List[Any]]:
+        """Those that have a value: what a script makes by hand it initialises by hand, perhaps later."""
+        found = super().held_variables(value, model)
+        return found if found is None else [variable for variable in found if self._has_value(variable)]
+
+    def _has_value(self, variable: Any) -> bool:
+        try:
+            self.engine.value(variable)
+        except self.tensorflow.errors.FailedPreconditionError:
+            return False
+        return True
 
     # -- random state
 

@@ -189,6 +189,9 @@ class Keras2(SharedFamily):
                 return None
         return None
 
+    def to_tensor(self, array: np.ndarray) -> Any:
+        return self.tensorflow.constant(array)
+
     def held_variables(self, value: Any, model: Any) -> Optional[List[Any]]:
         if self._is_variable(value):
             found = [value]

@@ -274,15 +274,23 @@ class Keras3(Keras3Access, SharedFamily):
 
     def as_array(self, value: Any) -> Optional[np.ndarray]:
         """A framework's tensor as an array; None if `value` is none, or a variable."""
-        if self.keras.ops.is_tensor(value) and not isinstance(value, self.keras.Variable):
+        if self.keras.ops.is_tensor(value) and not self._is_variable(value):
             try:
                 return np.asarray(self.keras.ops.convert_to_numpy(value))
             except (TypeError, ValueError, NotImplementedError):  # such as JAX's typed random keys
                 return None
         return None
 
+    def _is_variable(self, value: Any) -> bool:
+        """Whether it is a variable of Keras, or of the engine, where that has its own."""
+        return isinstance(value, self.keras.Variable) or (
+            self.engine.name == "tensorflow" and hasattr(value, "assign_add") and hasattr(value, "read_value"))
+
+    def to_tensor(self, array: np.ndarray) -> Any:
+        return self.keras.ops.convert_to_tensor(array)
+
     def held_variables(self, value: Any, model: Any) -> Optional[List[Any]]:
-        if isinstance(value, self.keras.Variable):
+        if self._is_variable(value):
             found = [value]
         elif isinstance(value, self.keras.random.SeedGenerator):
             found = [value.state]
