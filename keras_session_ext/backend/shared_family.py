@@ -86,8 +86,11 @@ class SharedFamily(Family):
             skipped.update(names)
         return skipped
 
+    def is_framework_class(self, kind: type) -> bool:
+        return _package(kind) in self.framework_packages
+
     def is_framework_object(self, value: Any) -> bool:
-        return any(_package(base) in self.framework_packages for base in type(value).__mro__)
+        return any(map(self.is_framework_class, type(value).__mro__))
 
 
 def _package(kind: type) -> str:

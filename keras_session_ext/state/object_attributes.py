@@ -7,10 +7,11 @@ functions close over, and the variables of Keras objects it holds. Values are
 put back in place, so that objects that share them still do.
 """
 
+import dis
 import functools
 import random
 import types
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
 import numpy as np
 
@@ -84,6 +85,11 @@ class _Walk:
         for name, value in sorted(getattr(subject, "__dict__", {}).items()):
             if name not in skipped:
                 found.update(self._place(subject, name, value, prefix + name, depth))
+        for base in type(subject).__mro__:
+            if not self._family.is_framework_class(base) and _is_users(base):
+                for name, value in sorted(vars(base).items()):
+                    if isinstance(value, types.FunctionType):
+                        found.update(self._rebound(value, prefix + name, depth))
         return found
 
     def _place(self, holder: Any, key: Any, value: Any, name: str, depth: int) -> Places:
@@ -125,18 +131,45 @@ class _Walk:
             except ValueError:
                 continue  # not bound yet
             found.update(self._place(cell, None, value, "{}.{}".format(name, variable), depth))
+        found.update(self._rebound(function, name, depth))
         for variable in function.__code__.co_names:
             value = function.__globals__.get(variable)
-            if _can_change(value) and not callable(value):
+            where = "{}.{}".format(name, variable)
+            if isinstance(value, types.FunctionType):
+                if depth and value.__module__ == function.__module__:
+                    found.update(self._function(value, where, depth - 1))
+            elif _can_change(value):
+                found.update(self._place(function.__globals__, variable, value, where, depth))
+        return found
+
+    def _rebound(self, function: types.FunctionType, name: str, depth: int) -> Places:
+        """The global variables that a function rebinds, such as a counter."""
+        found: Places = {}
+        for variable in sorted(_rebound_globals(function.__code__)):
+            if variable in function.__globals__:
+                value = function.__globals__[variable]
                 found.update(self._place(function.__globals__, variable, value, "{}.{}".format(name, variable), depth))
         return found
 
 
+@functools.lru_cache(maxsize=1024)
+def _rebound_globals(code: types.CodeType) -> FrozenSet[str]:
+    """The names of global variables that a function, or one within it, rebinds."""
+    inner = [_rebound_globals(one) for one in code.co_consts if isinstance(one, types.CodeType)]
+    return frozenset(one.argval for one in dis.get_instructions(code)
+                     if one.opname in ("STORE_GLOBAL", "DELETE_GLOBAL")).union(*inner)
+
+
+def _is_users(kind: type) -> bool:
+    """Whether a class may be the user's own, those of the main script included."""
+    module = str(kind.__module__)
+    return module == "__main__" or (
+        module not in ("builtins", "random", "collections") and not module.startswith(("numpy", "_")))
+
+
 def _is_helper(value: Any) -> bool:
     """An object of the user's own class, whose attributes are its state."""
-    module = type(value).__module__
-    return hasattr(value, "__dict__") and module not in ("builtins", "random", "collections") \
-        and not module.startswith(("numpy", "_"))
+    return hasattr(value, "__dict__") and _is_users(type(value))
 
 
 def _can_change(value: Any) -> bool:

@@ -109,6 +109,47 @@ def in_partial():
         lambda into, epoch, logs: into.append(epoch), seen))], {}, lambda: seen
 
 
+class Counter:
+    """As a script has it whose classes stand in it: their module is `__main__`."""
+
+    __module__ = "__main__"
+
+    def __init__(self):
+        self.count = 0
+
+
+counter, number, calls = Counter(), 0, 0
+
+
+def count_a_call():
+    global calls
+    calls += 1
+
+
+def in_an_object_of_the_script():
+    global counter
+    counter = Counter()
+
+    def seen(epoch, logs):
+        counter.count += 1
+
+    return [keras.callbacks.LambdaCallback(on_epoch_end=seen)], {}, lambda: counter.count
+
+
+def in_global_numbers():
+    """Rebound by a callback's function, by its method, and by a function that its function calls."""
+    global number, calls
+    number = calls = 0
+
+    class Counts(Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            global number
+            number += 1 + len(str(number))
+
+    return [Counts(), keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: count_a_call())], {}, (
+        lambda: (number, calls))
+
+
 def shared_generator():
     shared = random.Random()
 
@@ -191,7 +232,8 @@ EXACT = {
     "a SeedGenerator": attribute(keras.random.SeedGenerator, lambda self, epoch: self.held.next()),
     "a metric": attribute(keras.metrics.Mean, lambda self, epoch: self.held.update_state(epoch)),
     "an object in a closure": in_closure_of_object, "a bound method": in_bound_method, "a partial": in_partial,
-    "a shared generator": shared_generator, "one list in two places": alias, "what on_train_begin saw": initial_weights,
+    "a shared generator": shared_generator, "an object of the script": in_an_object_of_the_script,
+    "global numbers": in_global_numbers, "one list in two places": alias, "what on_train_begin saw": initial_weights,
     "stopped within an epoch": stops_within_an_epoch, "a vector in the logs": vector_log,
     "validation PyDataset with a state": validation_source,
 }

@@ -127,6 +127,10 @@ class Family(FitAccess, SessionAccess):
         """Attributes of a peer that are no state; None if none of them is."""
 
     @abc.abstractmethod
+    def is_framework_class(self, kind: type) -> bool:
+        """Whether a class comes with Keras or the engine, not what is derived from it."""
+
+    @abc.abstractmethod
     def is_framework_object(self, value: Any) -> bool:
         """Models, layers, losses, datasets…: not a peer's own state."""
 
