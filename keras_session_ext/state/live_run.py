@@ -69,6 +69,11 @@ class Run:
         self._feed = feed
 
     @property
+    def trains(self) -> bool:
+        """Whether there are data to train on: it is a fit or a loop, and no lonely restore."""
+        return self._feed is not None
+
+    @property
     def stopping(self) -> bool:
         """Whether a callback has asked Keras to end the training."""
         return bool(getattr(self.model, "stop_training", False))

@@ -38,7 +38,7 @@ def check(state: Dict[str, Any], run: Run) -> List[str]:
     if run.foreign:
         return plan(state, run).problems
     problems = compare(state["model"], run.family.model_variables(run.model), "the model")
-    if run.mid_epoch:  # metrics begin anew with every epoch
+    if run.mid_epoch:  # between epochs a script may have changed them
         problems += compare(state["metrics"], run.family.metric_variables(run.model), "the compiled metrics")
     return problems
 
@@ -75,5 +75,16 @@ def restore(state: Dict[str, Any], run: Run) -> None:
               run)
         return
     run.family.assign(run.family.model_variables(run.model), list(state["model"]["arrays"].values()))
-    if run.mid_epoch:
-        run.family.assign(run.family.metric_variables(run.model), list(state["metrics"]["arrays"].values()))
+    if run.trains:
+        _restore_metrics(state["metrics"], run)
+
+
+def _restore_metrics(state: Dict[str, Any], run: Run) -> None:
+    """Whether a metric begins anew with every epoch is its own business: most do, and Keras sees to that."""
+    leaves = run.family.metric_variables(run.model)
+    problems = compare(state, leaves, "the compiled metrics")
+    if problems:  # between epochs: within one they were checked
+        run.report.because("the compiled metrics are others than at the checkpoint, and begin anew ({})".format(
+            "; ".join(problems[:2])))
+    else:
+        run.family.assign(leaves, list(state["arrays"].values()))

@@ -29,7 +29,9 @@ def start(directory, script):
     model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(6, activation="relu"), keras.layers.Dropout(0.2),
                               keras.layers.Dense(10, activation="softmax")])
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "sparse_categorical_crossentropy")
-    callbacks, arguments, extra = script()
+    callbacks, arguments, extra, *compiled = script()
+    if compiled:
+        model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "sparse_categorical_crossentropy", **compiled[0])
     checkpoint = kse.SessionCheckpoint(directory, save=kse.EverySteps(2) | kse.EveryEpochs(1), keep=kse.KeepAll(),
                                        background=False, verbose=0)
     history = model.fit(**dict({"x": X, "y": Y, "batch_size": 32, "epochs": 3, "verbose": 0}, **arguments),
@@ -223,6 +225,27 @@ def validation_source():
     return [], {"validation_data": Batches()}, lambda: None
 
 
+class Seen(keras.metrics.Metric):
+    """Counts over the whole training."""
+
+    def __init__(self):
+        super().__init__(name="seen")
+        self.count = self.add_weight(name="count", initializer="zeros")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.count.assign(self.count + 1.0)
+
+    def result(self):
+        return self.count + 0.0
+
+    def reset_state(self):
+        pass
+
+
+def metric_over_epochs():
+    return [], {}, lambda: None, {"metrics": [Seen(), "accuracy"]}
+
+
 EXACT = {
     "a deque": attribute(lambda: collections.deque(maxlen=2), append),
     "a defaultdict": attribute(lambda: collections.defaultdict(list), lambda self, epoch: self.held[epoch].append(1)),
@@ -232,8 +255,9 @@ EXACT = {
     "a SeedGenerator": attribute(keras.random.SeedGenerator, lambda self, epoch: self.held.next()),
     "a metric": attribute(keras.metrics.Mean, lambda self, epoch: self.held.update_state(epoch)),
     "an object in a closure": in_closure_of_object, "a bound method": in_bound_method, "a partial": in_partial,
-    "a shared generator": shared_generator, "an object of the script": in_an_object_of_the_script,
-    "global numbers": in_global_numbers, "one list in two places": alias, "what on_train_begin saw": initial_weights,
+    "an object of the script": in_an_object_of_the_script, "global numbers": in_global_numbers,
+    "a metric over all epochs": metric_over_epochs, "a shared generator": shared_generator,
+    "one list in two places": alias, "what on_train_begin saw": initial_weights,
     "stopped within an epoch": stops_within_an_epoch, "a vector in the logs": vector_log,
     "validation PyDataset with a state": validation_source,
 }
