@@ -10,6 +10,7 @@ UNLISTED = ("the training step writes to variables that the model does not list 
 #: ops that only read a variable; anything else that takes its handle may write
 _READS = frozenset(["ReadVariableOp", "VariableShape", "ResourceGather", "ResourceGatherNd", "VarIsInitializedOp",
                     "Identity", "NoOp"])
+_RESOURCE = 20  # DT_RESOURCE of tensorflow/core/framework/types.proto: the handle of a variable
 #: ops whose first input chooses the function; the others are its arguments
 _BRANCHES = frozenset(["If", "StatelessIf", "Case", "StatelessCase"])
 
@@ -77,8 +78,11 @@ class _Writes:
             if not called:
                 found.update(taken)
                 continue
-            offset = 1 if node.op in _BRANCHES else 0
             positions = frozenset().union(*map(self._arguments_of, called))
+            if "Dataset" in node.op:  # what it takes stands behind the elements, of which there may be any number
+                found.update(taken if positions else ())
+                continue
+            offset = 1 if node.op in _BRANCHES else 0
             found.update(taken[at + offset] for at in positions if at + offset < len(taken))
         return found
 
@@ -88,13 +92,14 @@ class _Writes:
         return [name for name in named if name in self._functions]
 
     def _arguments_of(self, name: str) -> FrozenSet[int]:
-        """The positions of the arguments that a function may write to."""
+        """The positions of the variables among its arguments that a function may write to."""
         if name not in self._arguments:
             self._arguments[name] = frozenset()  # while it is looked at: a function may call itself
             function = self._functions[name]
             written = self.inputs(function.node_def)
             self._arguments[name] = frozenset(
-                at for at, argument in enumerate(function.signature.input_arg) if argument.name in written)
+                at for at, argument in enumerate(function.signature.input_arg)
+                if argument.type == _RESOURCE and argument.name in written)
         return self._arguments[name]
 
 

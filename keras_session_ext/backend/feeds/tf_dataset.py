@@ -2,6 +2,8 @@
 
 from typing import Any, Iterator, List
 
+from keras_session_ext.backend.engines.traced_graphs import written_variables
+
 _RANDOM_OPS = ("Random", "Multinomial", "TruncatedNormal")
 SHARED = ("training and validation read from one shuffled tf.data.Dataset, whose order each of them draws anew; write "
           ".shuffle(n, seed=1, reshuffle_each_iteration=False) before take and skip")
@@ -16,19 +18,19 @@ def _walk(dataset: Any) -> Iterator[Any]:
         yield from _walk(inner)
 
 
-def _functions(dataset: Any) -> Iterator[Any]:
-    for name in ("_map_func", "_predicate", "_finalize_func", "_generator", "_next_func", "_init_func"):
-        wrapped = getattr(dataset, name, None)
+def _graphs(dataset: Any) -> Iterator[Any]:
+    """The graphs of the functions that a dataset calls, whatever it calls them itself."""
+    for _, wrapped in sorted(vars(dataset).items()):
         graph = getattr(getattr(wrapped, "function", None), "graph", None)
-        if graph is not None:
-            yield graph.as_graph_def()
+        if hasattr(graph, "as_graph_def"):
+            yield graph
 
 
-def _nodes(dataset: Any) -> Iterator[Any]:
-    for graph in _functions(dataset):
-        yield from graph.node
-        for function in graph.library.function:
-            yield from function.node_def
+def _nodes(graph: Any) -> Iterator[Any]:
+    definition = graph.as_graph_def()
+    yield from definition.node
+    for function in definition.library.function:
+        yield from function.node_def
 
 
 def reshuffles(dataset: Any) -> bool:
@@ -66,7 +68,20 @@ def _part(part: Any) -> List[str]:
     options = part.options()
     if getattr(options, "deterministic", getattr(options, "experimental_deterministic", None)) is False:
         reasons.append("the dataset's options say deterministic=False; leave it out")
-    for node in _nodes(part):
+    for graph in _graphs(part):
+        reasons += _function(graph)
+    return reasons
+
+
+def _function(graph: Any) -> List[str]:
+    """Reasons why a function gives something else when it is called again."""
+    reasons = []
+    written = sorted({str(variable.name).split(":")[0] for variable in written_variables(graph)})
+    if written:
+        reasons.append("a function of the dataset writes to {}, ahead of training (a random layer, or a "
+                       "tf.random.Generator?); use tf.random.stateless_* with seeds from dataset.counter or "
+                       ".random(seed=1), or put the layer into the model".format(", ".join(written)))
+    for node in _nodes(graph):
         if node.op.startswith(_RANDOM_OPS) and not node.op.startswith("RandomDataset"):
             reasons.append("a function of the dataset uses the random op {}, whose state is hidden; use "
                            "tf.random.stateless_* with seeds from dataset.counter or .random(seed=1)".format(node.op))
