@@ -1,4 +1,4 @@
-"""Every file-system call of the package, and nothing else.
+"""Every file-system call of the package but those on locks (file_locks.py), and nothing else.
 
 Faults are injected here and nowhere else. No call follows a symbolic link to a
 file of ours, no call overwrites, and a failed `fsync` is never repeated on the same file: after
@@ -7,13 +7,9 @@ USENIX ATC 2020).
 """
 
 import errno
-import json
 import os
-import socket
 import stat
-import struct
-import sys
-from typing import TYPE_CHECKING, Any, Dict, List, Optional
+from typing import TYPE_CHECKING, List
 
 try:
     import fcntl
@@ -23,15 +19,14 @@ except ImportError:  # Windows: no lock; safety comes from the generation fence
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
-_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
-_BINARY = getattr(os, "O_BINARY", 0)
+CLOEXEC = getattr(os, "O_CLOEXEC", 0)
+NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+BINARY = getattr(os, "O_BINARY", 0)
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EACCES)
 _CHUNK_BYTES = 1 << 24
-_OWNER_BYTES = 256
 
 
-def _is_for_group(mode: int) -> bool:
+def is_for_group(mode: int) -> bool:
     """Whether it was asked for to share with the group: then the umask does not take that away."""
     return bool(mode & 0o070) and not mode & 0o007
 
@@ -48,15 +43,15 @@ def make_directory(path: str, mode: int = 0o700) -> None:
         if not os.path.isdir(path):
             raise
         return
-    if _is_for_group(mode):
+    if is_for_group(mode):
         os.chmod(path, mode)
     sync_directory(parent or ".")
 
 
 def create(path: str, mode: int = 0o600) -> int:
     """Opens a new file for reading and writing; an existing name is an error."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _CLOEXEC | _BINARY, mode)
-    if _is_for_group(mode) and hasattr(os, "fchmod"):
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | NOFOLLOW | CLOEXEC | BINARY, mode)
+    if is_for_group(mode) and hasattr(os, "fchmod"):
         os.fchmod(fd, mode)
     return fd
 
@@ -116,7 +111,7 @@ def close(fd: int) -> None:
 
 def sync_directory(path: str) -> None:
     try:
-        fd = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | CLOEXEC)
     except PermissionError:
         if os.name == "nt":
             return
@@ -165,7 +160,7 @@ def exists(path: str) -> bool:
 
 def open_read(path: str) -> int:
     """Opens a regular file for reading; links, devices and pipes are refused."""
-    fd = os.open(path, os.O_RDONLY | _NOFOLLOW | _CLOEXEC | _BINARY | getattr(os, "O_NONBLOCK", 0))
+    fd = os.open(path, os.O_RDONLY | NOFOLLOW | CLOEXEC | BINARY | getattr(os, "O_NONBLOCK", 0))
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise OSError(errno.EINVAL, "not a regular file", path)
@@ -178,9 +173,9 @@ def size_bytes(fd: int) -> int:
 
 def append(path: str, data: bytes, mode: int = 0o600) -> None:
     """Adds bytes behind a file's last one, all in one call; made if it is missing."""
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NOFOLLOW | _CLOEXEC | _BINARY, mode)
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | NOFOLLOW | CLOEXEC | BINARY, mode)
     try:
-        if os.fstat(fd).st_size == 0 and _is_for_group(mode) and hasattr(os, "fchmod"):
+        if os.fstat(fd).st_size == 0 and is_for_group(mode) and hasattr(os, "fchmod"):
             os.fchmod(fd, mode)
         while data:
             data = data[os.write(fd, data):]
@@ -201,7 +196,7 @@ def read_all(path: str, limit: int = 1 << 40) -> bytes:
 
 def read_foreign(path: str, limit: int) -> bytes:
     """The first `limit` bytes of a file that is not ours; links to it are followed, devices and pipes refused."""
-    fd = os.open(path, os.O_RDONLY | _CLOEXEC | _BINARY | getattr(os, "O_NONBLOCK", 0))
+    fd = os.open(path, os.O_RDONLY | CLOEXEC | BINARY | getattr(os, "O_NONBLOCK", 0))
     try:
         mode = os.fstat(fd).st_mode
         if stat.S_ISDIR(mode):
@@ -228,61 +223,6 @@ def is_at(fd: int, path: str) -> bool:
     except FileNotFoundError:
         return False
     return (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino)
-
-
-class Lines:
-    """A file of lines that several processes add to: open, and theirs alone for as long as a block lasts.
-
-    Args:
-        path: the file; made if it is missing.
-        mode: its permissions then.
-    """
-
-    def __init__(self, path: str, mode: int = 0o600):
-        self._path = path
-        self._mode = mode
-        self._fd = -1
-
-    def __enter__(self) -> "Lines":
-        while True:
-            self._fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _NOFOLLOW | _CLOEXEC | _BINARY |
-                               getattr(os, "O_NONBLOCK", 0), self._mode)
-            if fcntl is None or self._is_locked():
-                return self
-            os.close(self._fd)  # someone has put another file in its place
-
-    def _is_locked(self) -> bool:
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
-        except OSError:
-            return True  # some network mounts have no locks; one call still writes one line
-        mine = os.fstat(self._fd)
-        if mine.st_size == 0 and _is_for_group(self._mode):
-            os.fchmod(self._fd, self._mode)
-        return is_at(self._fd, self._path)
-
-    def __exit__(self, *exception: Any) -> None:
-        os.close(self._fd)
-
-    def size_bytes(self) -> int:
-        return os.fstat(self._fd).st_size
-
-    def tail(self, limit: int) -> bytes:
-        """What stands behind the last line's end: nothing, unless a process died while it wrote."""
-        size = self.size_bytes()
-        if not size or os.pread(self._fd, 1, size - 1) == b"\n":
-            return b""
-        data = bytearray(min(size, limit))
-        read_at(self._fd, data, size - len(data))
-        return bytes(data[data.rfind(b"\n") + 1:])
-
-    def cut(self, count: int) -> None:
-        """Takes the last `count` bytes away."""
-        os.ftruncate(self._fd, self.size_bytes() - count)
-
-    def append(self, data: bytes) -> None:
-        while data:
-            data = data[os.write(self._fd, data):]
 
 
 def write_new(path: str, data: bytes, mode: int = 0o600) -> None:
@@ -312,7 +252,7 @@ def settle(path: str, mode: int) -> None:
 
 def truncate_text(path: str, size: int) -> int:
     """Cuts a log file to `size` bytes, durably; returns the size it had."""
-    fd = os.open(path, os.O_RDWR | _CLOEXEC | _BINARY)
+    fd = os.open(path, os.O_RDWR | CLOEXEC | BINARY)
     try:
         had = os.fstat(fd).st_size
         if had > size:
@@ -321,74 +261,3 @@ def truncate_text(path: str, size: int) -> int:
         return had
     finally:
         os.close(fd)
-
-
-def write_owner(fd: int, **more: Any) -> None:
-    """Notes which process holds a lock or a claim, and how far it has come, in place of the note before."""
-    owner = json.dumps(dict(more, pid=os.getpid(), host=socket.gethostname())).encode()
-    write_at(fd, owner.ljust(_OWNER_BYTES), 0)
-
-
-def read_owner(path: str) -> Dict[str, Any]:
-    try:
-        fd = open_read(path)
-    except (OSError, ValueError):
-        return {}
-    try:
-        data = bytearray(min(size_bytes(fd), 4096))
-        owner = json.loads(data[:read_at(fd, data, 0)].decode())
-        return owner if isinstance(owner, dict) else {}
-    except (OSError, ValueError, RecursionError):
-        return {}
-    finally:
-        os.close(fd)
-
-
-def lock(path: str, mode: int = 0o600) -> Optional[int]:
-    """Takes the advisory lock; returns its descriptor, or None if another process has it.
-
-    POSIX record locks: `flock` survives in orphaned data-loader workers that
-    inherited the descriptor (https://github.com/keras-team/keras/issues/11101).
-    """
-    fresh = not os.path.lexists(path)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | _NOFOLLOW | _CLOEXEC, mode)
-    if fresh and _is_for_group(mode) and hasattr(os, "fchmod"):
-        os.fchmod(fd, mode)
-    if fcntl is not None:
-        try:
-            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(fd)
-            if error.errno in (errno.EACCES, errno.EAGAIN):
-                return None
-            if error.errno == errno.ENOLCK:  # some NFS mounts: no locks at all
-                return os.open(path, os.O_RDONLY | _CLOEXEC)
-            raise
-    try:
-        write_owner(fd)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):  # the note is only for other processes' messages
-            os.close(fd)
-            raise
-    return fd
-
-
-def lock_holder(path: str) -> Optional[int]:
-    """The process on this machine that has the lock, or None; nothing is touched, and no start is sent away by it."""
-    if fcntl is None or not hasattr(fcntl, "F_GETLK"):
-        return None
-    # struct flock: type, whence, start, length, pid; macOS has the last three first
-    parts, order = ("hhqqi", (fcntl.F_WRLCK, 0, 0, 0, 0)) if sys.platform == "linux" else (
-        "qqihh", (0, 0, 0, fcntl.F_WRLCK, 0))
-    try:
-        fd = open_read(path)
-    except OSError:
-        return None
-    try:
-        found = struct.unpack(parts, fcntl.fcntl(fd, fcntl.F_GETLK, struct.pack(parts, *order)))
-    except OSError:
-        return None  # some network mounts: no locks at all
-    finally:
-        os.close(fd)
-    kind, pid = (found[0], found[4]) if sys.platform == "linux" else (found[3], found[2])
-    return pid if kind != fcntl.F_UNLCK else None

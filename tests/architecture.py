@@ -29,6 +29,7 @@ FLOORS = [
     {"lifecycle": "events, journal, story", "store.local": "a run on a file system",
      "launch.child_process": "a script's process"},
     {"store.contract": "what a store offers"},
+    {"file_locks": "locked files"},
     {"arguments": "checks", "progress": "values", "files": "file-system calls"},
     {"errors": "exceptions"},
 ]

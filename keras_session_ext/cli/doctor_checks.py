@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 
-from keras_session_ext import __version__, files
+from keras_session_ext import __version__, file_locks, files
 from keras_session_ext.backend import installed
 from keras_session_ext.cli import formatting
 from keras_session_ext.store.run_directory import RunDirectory
@@ -244,8 +244,8 @@ def _sync_seconds(fd: int, number: int) -> float:
 
 def _try_lock(name: str) -> Check:
     """Whether another process is sent away by a lock."""
-    fd: Any = files.lock(name)
-    script = "import sys; from keras_session_ext import files; sys.exit(files.lock(sys.argv[1]) is not None)"
+    fd: Any = file_locks.lock(name)
+    script = "import sys; from keras_session_ext import file_locks; sys.exit(file_locks.lock(sys.argv[1]) is not None)"
     try:
         child = subprocess.run([sys.executable, "-c", script, name], stderr=subprocess.DEVNULL)  # noqa: S603 (ours)
         works = child.returncode == 0

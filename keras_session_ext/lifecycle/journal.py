@@ -10,17 +10,22 @@ repairs. Any program can read it.
 """
 
 import json
+import logging
 import math
 import os
 import threading
 import time
 from typing import Any, Dict, Iterable, List, NamedTuple
 
-from keras_session_ext import files
+from keras_session_ext import file_locks, files
 from keras_session_ext.lifecycle.events import LifecycleEvent
 from keras_session_ext.lifecycle.totals import Totals
 
+logger = logging.getLogger("keras_session_ext")
+
 NAME = "journal.jsonl"
+#: how long an event waits for another program's lock on the journal, once
+PATIENCE_SECONDS = 2.0
 #: what a journal may have grown to at a start before older events are summarised, and during a run four times that
 LIMIT_BYTES = 4 << 20
 #: what is read of a journal that someone else has made larger
@@ -52,6 +57,7 @@ class Journal:
         self.process = "{}-{}".format(os.getpid(), os.urandom(3).hex())
         self._mode = mode
         self._guard = threading.Lock()
+        self._patience = PATIENCE_SECONDS
         self._seq = max([0] + [event.seq for event in read_journal(path).events])
         self._limit = 4 * limit_bytes
         try:
@@ -70,9 +76,12 @@ class Journal:
         with self._guard:
             self._seq = max(self._seq + 1, int(now * 1000))
             event = LifecycleEvent(kind, now if when is None else when, plain(figures), self._seq, self.process)
-            with files.Lines(self.path, self._mode) as lines:
-                _repair(lines)
-                lines.append(_line(event))
+            with file_locks.Lines(self.path, self._mode, self._patience) as lines:
+                if not lines.is_ours and self._patience:
+                    self._patience = 0.0  # whoever it is: training does not wait for it again
+                    logger.warning("Another program has locked the journal %s. Training does not wait for it.",
+                                   self.path)
+                lines.append(_repair(lines) + _line(event))
                 size = lines.size_bytes()
             if size > self._limit:
                 self._limit = size + size // 4  # if it cannot be done now, not at once again
@@ -81,7 +90,9 @@ class Journal:
 
     def _summarise(self) -> None:
         """Replaces the file by one that tells its older half in figures."""
-        with files.Lines(self.path, self._mode) as lines:
+        with file_locks.Lines(self.path, self._mode) as lines:
+            if not lines.is_ours:
+                return  # another time
             before = lines.size_bytes()
             kept = summarise(read_journal(self.path).events)
             data = b"".join(map(_line, kept))
@@ -95,13 +106,14 @@ class Journal:
                 return  # a full disk: the journal stays as it is, and grows
 
 
-def _repair(lines: Any) -> None:
-    """Completes or cuts a torn last line."""
+def _repair(lines: file_locks.Lines) -> bytes:
+    """Cuts a torn last line; returns what completes one that cannot be cut, or needs only its end."""
     torn = lines.tail(LINE_BYTES)
-    if torn and _event(torn) is not None:
-        lines.append(b"\n")
-    elif torn:
+    if torn and (not lines.is_ours or _event(torn) is not None):
+        return b"\n"
+    if torn:
         lines.cut(len(torn))
+    return b""
 
 
 class Reading(NamedTuple):

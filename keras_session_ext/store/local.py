@@ -10,7 +10,7 @@ import re
 import threading
 from typing import Any, Callable, Dict, List, Optional
 
-from keras_session_ext import files
+from keras_session_ext import file_locks, files
 from keras_session_ext.store.contract import Image, Lock, Store, StoredFile
 
 logger = logging.getLogger("keras_session_ext")
@@ -114,8 +114,8 @@ class LocalLock(Lock):
         with _locks_guard:
             entry = _locks.get(self._key())
             if entry is None:
-                left = files.read_owner(self._path)
-                fd = files.lock(self._path, self._mode)
+                left = file_locks.read_owner(self._path)
+                fd = file_locks.lock(self._path, self._mode)
                 if fd is None:
                     return None
                 entry = _locks[self._key()] = [fd, 0]
@@ -124,17 +124,17 @@ class LocalLock(Lock):
         return left
 
     def read(self) -> Dict[str, Any]:
-        return files.read_owner(self._path)
+        return file_locks.read_owner(self._path)
 
     def note(self, **place: Any) -> None:
         entry = _locks.get(self._key())
         if self._taken and entry is not None:
-            files.write_owner(entry[0], **place)
+            file_locks.write_owner(entry[0], **place)
 
     def holder(self) -> Optional[int]:
         if self._key() in _locks:
             return os.getpid()  # to open and close the file would give our own lock away
-        return files.lock_holder(self._path)
+        return file_locks.lock_holder(self._path)
 
     def give_back(self) -> None:
         if not self._taken:
@@ -185,7 +185,7 @@ class LocalStore(Store):
         except FileExistsError:
             return False
         try:
-            files.write_owner(fd)
+            file_locks.write_owner(fd)
             files.sync(fd)
         finally:
             files.close(fd)

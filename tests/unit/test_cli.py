@@ -15,7 +15,7 @@ from contract.files_of_ours import write
 from test_timeline import RUN
 
 import keras_session_ext
-from keras_session_ext import files
+from keras_session_ext import file_locks
 from keras_session_ext.cli import commands_page, formatting, output
 from keras_session_ext.cli import main as cli
 from keras_session_ext.lifecycle import journal
@@ -502,7 +502,7 @@ def test_prune_leaves_no_trace_that_a_start_could_stumble_over(run, call):
     assert call("prune", run, "--keep-last", 1, "--yes")[0] == 0
     left = sorted(os.listdir(run + "/checkpoints"))
     assert set(left) < set(names) and "g000002.claim" in left, "no generation was claimed"
-    note = files.read_owner(run + "/LOCK")
+    note = file_locks.read_owner(run + "/LOCK")
     assert (note["process"], note["time"], note["step"]) == ("b", 5.5, 7), "the last sign of life is still there"
     second = hold(run)
     try:

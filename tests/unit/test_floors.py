@@ -94,7 +94,7 @@ def test_frameworks_and_h5py_stay_where_they_belong(path):
 
 @pytest.mark.parametrize("path", FILES)
 def test_file_system_calls_stay_in_files(path):
-    if path == "files.py":
+    if path in ("files.py", "file_locks.py"):
         return
     with open(os.path.join(PACKAGE, path)) as handle:
         tree = ast.parse(handle.read())

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_session_ext.lifecycle import earlier_processes, events, record
+from keras_session_ext import file_locks, files
+from keras_session_ext.lifecycle import earlier_processes, events, journal, record
 from keras_session_ext.lifecycle.events import LifecycleEvent
 from keras_session_ext.lifecycle.journal import Journal, Reading, parse, plain, read_journal, summarise
 from keras_session_ext.lifecycle.totals import Totals
@@ -385,3 +386,78 @@ def test_a_sign_of_life_that_cannot_be_noted_is_told_once(path, a_record, caplog
     for step in range(3):
         one.beat(Progress(step=step))
     assert len([r for r in caplog.records if "sign of life" in r.getMessage()]) == 1
+
+
+# -- others' locks
+
+
+HOLD = """
+import fcntl, os, sys, time
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+fcntl.flock(fd, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_another_programs_lock_is_waited_for_once(path, caplog, monkeypatch):
+    monkeypatch.setattr(journal, "PATIENCE_SECONDS", 0.2)
+    made = Journal(path)
+    made.append("one", {})
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout.readline() == b"held\n"
+        for number in range(100):
+            made.append("two", {"number": number})
+    finally:
+        holder.communicate()
+    assert caplog.text.count("Another program has locked the journal") == 1
+    made.append("three", {})
+    assert [event.kind for event in read_journal(path).events] == ["one", *["two"] * 100, "three"]
+
+
+def test_what_another_program_left_torn_stays_its_own(path):
+    """While the file is not ours nothing of it is cut, and our line is whole all the same."""
+    made = Journal(path)
+    made.append("one", {})
+    with open(path, "ab") as handle:
+        handle.write(b'{"half of a li')
+        size = handle.tell()
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout.readline() == b"held\n"
+        made._patience = 0.0
+        made.append("two", {})
+    finally:
+        holder.communicate()
+    assert os.path.getsize(path) > size and [event.kind for event in read_journal(path).events] == ["one", "two"]
+
+
+def test_a_process_that_is_forked_while_a_line_is_written_keeps_no_lock(path):
+    """As workers of a data loader are, at any moment."""
+    with file_locks.Lines(path):
+        child = os.fork()
+        if not child:
+            time.sleep(60)
+            os._exit(0)
+    try:
+        with file_locks.Lines(path) as lines:
+            assert lines.is_ours
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+
+
+def test_a_failing_look_at_the_file_leaves_no_lock_behind(path, monkeypatch):
+    lines = file_locks.Lines(path)
+    with monkeypatch.context() as patched:
+        def fail(fd, path):
+            raise OSError("stale file handle")
+
+        patched.setattr(files, "is_at", fail)
+        with pytest.raises(OSError), lines:
+            pass
+    with pytest.raises(OSError):
+        os.fstat(lines._fd)
+    with file_locks.Lines(path) as again:
+        assert again.is_ours
