@@ -7,6 +7,7 @@ from typing import Any, Sequence
 
 from keras_session_ext import backend, state
 from keras_session_ext.arguments import LocalPath, local_path
+from keras_session_ext.backend.variables import weights_of
 from keras_session_ext.checkpoint import reader
 from keras_session_ext.checkpoint.encoder import Encoder
 from keras_session_ext.errors import ConfigError, StateMismatch, UnsupportedBackend
@@ -22,7 +23,7 @@ _KINDS: Sequence[ModuleType] = (state.variables, state.optimizer, state.random)
 def _run(model: Any) -> state.Run:
     family = backend.choose(model)
     family.check_model(model)
-    if not family.model_variables(model):
+    if not weights_of(model):  # a layer that draws has its seed before that
         raise UnsupportedBackend(
             "The model {!r} has no variables yet. Build it first: call it on a batch, or model.build(shape).".format(
                 getattr(model, "name", model)))

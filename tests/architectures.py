@@ -262,8 +262,10 @@ MODELS = {
     "GAN": gan, "deep": deep, "wide": wide,
 }
 
-#: JAX's own fit knows of one optimizer
-ONLY = {"GAN": ("tensorflow", "torch")}
+#: JAX's own fit knows of one optimizer; on torch plain Keras changes the states of a layer before it goes backward
+ONLY = {"GAN": ("tensorflow", "torch"), "stateful RNN": ("tensorflow", "jax")}
+#: what the report must say where a resume is not exact
+NOT_EXACT = {("torch", "jit_compile"): "torch.compile (jit_compile=True) makes other kernels"}
 
 
 def tensors_of(model):

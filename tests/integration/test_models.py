@@ -4,19 +4,22 @@ import subprocess
 import sys
 
 import pytest
-from architectures import MODELS, ONLY
+from architectures import MODELS, NOT_EXACT, ONLY
 from harness import assert_same, environment, killed_like
 
 ENGINES = ("tensorflow", "jax", "torch")
 EVERY_ROW = [(engine, name) for name in MODELS for engine in ONLY.get(name, ENGINES)]
 #: for CI: the engine that has most to do with them
-TELLING = {"deep": ("tensorflow",), "wide": ("torch",), "subclassed": ("tensorflow", "torch"), **ONLY}
+TELLING = {"deep": ("tensorflow",), "wide": ("torch",), "subclassed": ("tensorflow", "torch"), "GAN": ONLY["GAN"]}
 SELECTION = [(engine, name) for number, name in enumerate(MODELS)
              for engine in TELLING.get(name, (ENGINES[number % 3],))]
 
 
 def run_row(engine, name, folder):
     reference, resumed = killed_like(engine, {"model": name}, folder, ("batch:8", "epoch_begin:2"), seeded=False)
+    if (engine, name) in NOT_EXACT:
+        assert not resumed["exact"] and NOT_EXACT[engine, name] in "; ".join(resumed["reasons"])
+        return
     assert resumed["exact"], resumed["reasons"]
     assert_same(reference, resumed)
 
