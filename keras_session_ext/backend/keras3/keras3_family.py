@@ -266,8 +266,8 @@ class Keras3(Keras3Access, SharedFamily):
         known = [leaf.variable for leaf in leaves] + [
             generator.state for generator in [self._global_seed_generator()] if generator is not None]
         if self.engine.name == "torch" and getattr(model, "jit_compile", False):
-            reasons.append("torch.compile (jit_compile=True) makes other kernels once it has seen batches of other sizes, "
-                           "so that a process that has not may round in another way; leave jit_compile out")
+            reasons.append("torch.compile (jit_compile=True) makes other kernels once it has seen batches of other "
+                           "sizes, so that a process that has not may round in another way; leave jit_compile out")
         unlisted = self.engine.unlisted_variables(functions, known)
         if unlisted:
             reasons.append(UNLISTED.format(", ".join(unlisted)))
