@@ -47,7 +47,7 @@ class Lines:
             self._fd = os.open(self._path, flags | getattr(os, "O_NONBLOCK", 0), self._mode)
             try:
                 self.is_ours = fcntl is None or self._lock()
-                if not self.is_ours or self._is_in_place():
+                if self._is_in_place():
                     return self
             except BaseException:
                 self.__exit__()

@@ -57,7 +57,8 @@ class Journal:
         self.process = "{}-{}".format(os.getpid(), os.urandom(3).hex())
         self._mode = mode
         self._guard = threading.Lock()
-        self._patience = PATIENCE_SECONDS
+        self._patience = PATIENCE_SECONDS  # until another program's lock was met
+        self._told = False
         self._seq = max([0] + [event.seq for event in read_journal(path).events])
         self._limit = 4 * limit_bytes
         try:
@@ -77,10 +78,11 @@ class Journal:
             self._seq = max(self._seq + 1, int(now * 1000))
             event = LifecycleEvent(kind, now if when is None else when, plain(figures), self._seq, self.process)
             with file_locks.Lines(self.path, self._mode, self._patience) as lines:
-                if not lines.is_ours and self._patience:
-                    self._patience = 0.0  # whoever it is: training does not wait for it again
+                if not lines.is_ours and not self._told:
+                    self._told = True
                     logger.warning("Another program has locked the journal %s. Training does not wait for it.",
                                    self.path)
+                self._patience = PATIENCE_SECONDS if lines.is_ours else 0.0
                 lines.append(_repair(lines) + _line(event))
                 size = lines.size_bytes()
             if size > self._limit:

@@ -25,6 +25,7 @@ train_batch_begin, or test_begin, or epoch_end: the random state comes back, and
 """
 
 import enum
+import time
 from typing import Any, Callable, Dict, List, Optional
 
 from keras_session_ext.backend.contracts.family import Family
@@ -106,8 +107,9 @@ class FitDriver(FeedListener):
         run.generator = generator_of(frame) if feed.source == "generator" else None
         run.validation_data, run.content = self._family.fit_data(frame)
         if session.follow_data(feed, int(frame.f_locals.get("epochs") or 0)):
+            began = time.monotonic()
             self._family.build(run.model, feed, session.resume.meet())
-            self._family.set_initial_epoch(run.model, session.restore())
+            self._family.set_initial_epoch(run.model, session.restore(began))
         session.begin_training()
         self.phase = Phase.READY
 
@@ -179,8 +181,8 @@ class FitDriver(FeedListener):
             session.poll({}, finished=True)  # nothing to train is a finished stage, too
         self.phase = Phase.IDLE
         self._family.clear_initial_epoch(run.model)
-        session.end_stage()
         self._family.release()
+        session.end_stage()
 
     def give_up(self) -> None:
         """The fit has ended by an exception that the script catches: its next fit is another stage, not this again."""

@@ -178,13 +178,19 @@ class Session:
         self._base_seconds = before.elapsed_seconds
         return run.report.checkpoint is not None
 
-    def restore(self) -> int:
-        """Brings the checkpoint back; returns the epoch to begin with.
+    def restore(self, began: float) -> int:
+        """Brings the checkpoint back.
+
+        Args:
+            began: `time.monotonic()` when the work on it began.
+
+        Returns:
+            The epoch to begin with.
 
         Raises:
             StateMismatch: it does not fit; nothing was changed.
         """
-        began, created = time.monotonic(), self.resume.created
+        created = self.resume.created
         epoch = self.resume.restore(self._script, self._epochs)
         run, report = self.run, self.run.report
         self._policy.set_state(self.resume.policies)

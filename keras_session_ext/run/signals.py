@@ -45,6 +45,7 @@ class SignalWatch:
                 logger.warning("fit runs outside the main thread, where Python lets no one take signals: %s will "
                                "not save.", self._policies)
             return
+        self._asked = {}  # of a fit that ended by an exception
         for policy in self._policies:
             policy.received = 0
             for number in policy.signals:

@@ -233,8 +233,7 @@ def _set(holder: Any, key: Any, live: Any, value: Any, family: Family) -> None:
     if key is _VARIABLES:
         family.engine.assign(holder, value)
     elif family.as_array(live) is not None:
-        if not family.engine.refill(live, value):
-            _put(holder, key, family.to_tensor(value))
+        _put(holder, key, family.to_tensor(value))
     elif not _in_place(live, value):
         _put(holder, key, value)
 

@@ -323,7 +323,7 @@ MODELS = {
 
 
 def holder(keras, engine):
-    """A callback with a metric of its own, a variable by hand and a tensor, which others hold, too."""
+    """A callback with a layer of its own, a variable by hand, which others hold, too, and a tensor."""
     class Holder(keras.callbacks.Callback):
         def __init__(self):
             super().__init__()
@@ -348,11 +348,11 @@ def holder(keras, engine):
                 self.tensor += epoch + 1
 
     made = Holder()
-    variable, tensor = made.variable, made.tensor
+    variable = made.variable
 
     def held():
-        """What is held, as those see it that hold the same objects."""
-        values = made.layer.get_weights() + [0.0 if one is None else one.numpy() for one in (variable, tensor)]
+        """What is held; of the variable as those see it that hold it, too."""
+        values = made.layer.get_weights() + [0.0 if one is None else one.numpy() for one in (variable, made.tensor)]
         return [np.asarray(value).tolist() for value in values]
 
     return made, held

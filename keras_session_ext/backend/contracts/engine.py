@@ -34,10 +34,6 @@ class Engine(abc.ABC):
         """A copy of the value of one variable, such as one that a callback holds."""
         return np.array(self.read([variable])[0])
 
-    def refill(self, tensor: Any, array: np.ndarray) -> bool:
-        """Gives a tensor another content in place, where the engine's tensors allow that; whether it did."""
-        return False
-
     @abc.abstractmethod
     def release(self) -> None:
         """Lets go of what was kept of a model; called when its fit is over."""

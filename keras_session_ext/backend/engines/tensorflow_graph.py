@@ -34,6 +34,9 @@ class TensorFlowGraph(Engine):
         self._fetches[session] = known[-7:] + [(variables, fetch)]
         return list(fetch())
 
+    def value(self, variable: Any) -> np.ndarray:
+        return np.array(self._session_of(variable.graph).run(variable))
+
     def assign(self, variables: Sequence[Any], arrays: Sequence[np.ndarray]) -> None:
         """Runs the variables' own initialisers, fed with the values: no op is added, a finalised graph will do."""
         session = self._session_of(variables[0].graph)

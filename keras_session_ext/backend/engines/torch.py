@@ -21,13 +21,6 @@ class Torch(Engine):
     def read(self, variables: Sequence[Any]) -> List[np.ndarray]:
         return [self._copy(variable.value.detach()) for variable in variables]
 
-    def refill(self, tensor: Any, array: np.ndarray) -> bool:
-        if not isinstance(tensor, self._torch.Tensor) or tuple(tensor.shape) != array.shape:
-            return False
-        with self._torch.no_grad():
-            tensor.copy_(self._torch.from_numpy(np.array(array)))
-        return True
-
     def _copy(self, tensor: Any) -> np.ndarray:
         names = {self._torch.bfloat16: ("int16", "bfloat16")}
         if tensor.dtype in names:  # NumPy has no bfloat16 of its own

@@ -134,9 +134,9 @@ class Graph(GraphAccess, Keras2):
     # -- variables
 
     def held_variables(self, value: Any, model: Any) -> Optional[List[Any]]:
-        """Those that have a value: what a script makes by hand it initialises by hand, perhaps later."""
+        """All or none: what a script makes by hand it initialises by hand, perhaps later."""
         found = super().held_variables(value, model)
-        return found if found is None else [variable for variable in found if self._has_value(variable)]
+        return found if found is None or all(map(self._has_value, found)) else []
 
     def _has_value(self, variable: Any) -> bool:
         try:

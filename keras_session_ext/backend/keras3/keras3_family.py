@@ -303,6 +303,8 @@ class Keras3(Keras3Access, SharedFamily):
             return None
         own = {id(variable) for variable in model.variables + model.metrics_variables}
         own |= {id(variable) for optimizer in self.optimizers(model) for variable in optimizer.variables}
+        if self.engine.name == "tensorflow":  # the variables within Keras's, which do not change
+            own |= {id(variable.value) for variable in model.variables}
         return [variable for variable in found if id(variable) not in own]
 
     def release(self) -> None:

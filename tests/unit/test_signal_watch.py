@@ -1,0 +1,41 @@
+"""Which signals wait for a save, and which act at once."""
+
+import signal
+
+import pytest
+
+from keras_session_ext.policies.save import OnSignal
+from keras_session_ext.run import signals
+
+
+@pytest.fixture
+def watch(monkeypatch):
+    monkeypatch.setattr(signals, "REPEAT_SECONDS", 0.0)
+    made = signals.SignalWatch([OnSignal("SIGUSR1"), OnSignal("SIGTERM", "SIGINT")], lambda frame: True)
+    made.delivered = []
+    monkeypatch.setattr(made, "deliver", made.delivered.append)
+    monkeypatch.setattr(signal, "signal", lambda number, handler: signal.SIG_DFL)
+    made.install()
+    return made
+
+
+def test_only_the_same_ending_signal_again_acts_at_once(watch, monkeypatch):
+    for number in (signal.SIGUSR1, signal.SIGUSR1):
+        watch._handle(number, None)
+    monkeypatch.setattr(signals, "REPEAT_SECONDS", 1000.0)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+        watch._handle(number, None)
+    assert watch.delivered == []
+    assert watch.received() in (signal.SIGTERM, signal.SIGINT), "one that ends goes first"
+    assert watch.received() == 0
+    monkeypatch.setattr(signals, "REPEAT_SECONDS", 0.0)
+    watch._handle(signal.SIGTERM, None)
+    assert watch.delivered == [signal.SIGTERM]
+
+
+def test_what_a_fit_never_answered_is_forgotten_by_the_next(watch):
+    """It ended by an exception in between."""
+    watch._asked[signal.SIGTERM] = -1000.0
+    watch.install()
+    watch._handle(signal.SIGUSR1, None)
+    assert watch._asked == {} and watch.received() == signal.SIGUSR1
