@@ -73,12 +73,11 @@ class Skeleton(NamedTuple):
         return b"".join(parts)
 
 
-class _Recorder(io.RawIOBase):
-    """A sparse file in memory that keeps only the pages written to."""
+class _Positioned(io.RawIOBase):
+    """What h5py asks of a file object besides its bytes."""
 
-    def __init__(self) -> None:
-        self.pages: Dict[int, bytearray] = {}
-        self.end = 0
+    def __init__(self, end: int) -> None:
+        self.end = end
         self._at = 0
 
     def seek(self, offset: int, whence: int = 0) -> int:
@@ -87,6 +86,14 @@ class _Recorder(io.RawIOBase):
 
     def tell(self) -> int:
         return self._at
+
+
+class _Recorder(_Positioned):
+    """A sparse file in memory that keeps only the pages written to."""
+
+    def __init__(self) -> None:
+        super().__init__(end=0)
+        self.pages: Dict[int, bytearray] = {}
 
     def truncate(self, size: Optional[int] = None) -> int:
         self.end = self._at if size is None else size
@@ -214,20 +221,12 @@ def _names(group: h5py.Group, name: str, values: List[str]) -> None:
             group.attrs["{}{}".format(name, number)] = piece
 
 
-class _Reading(io.RawIOBase):
+class _Reading(_Positioned):
     """A file that libhdf5 reads through a function of ours."""
 
     def __init__(self, read: Callable[[Any, int], int], size: int):
+        super().__init__(end=size)
         self._read = read
-        self._end = size
-        self._at = 0
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._at = offset + (0, self._at, self._end)[whence]
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
 
     def readinto(self, target: "WriteableBuffer") -> int:
         count = self._read(target, self._at)
