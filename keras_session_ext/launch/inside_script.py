@@ -143,7 +143,7 @@ def run_script(script: str, arguments: List[str], is_module: bool, tie: Tie) -> 
         if is_module:
             runpy.run_module(script, run_name="__main__", alter_sys=True)
         else:
-            # the file named on the command line, as `python file` runs it; runpy.run_path takes __main__ away at its end
+            # the file of the command line, as `python file` runs it; runpy.run_path takes __main__ away at its end
             exec(code, main.__dict__)  # noqa: S102
     except SystemExit:
         raise
