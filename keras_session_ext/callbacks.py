@@ -70,6 +70,12 @@ class _First:
     def on_train_batch_begin(self, batch: int, logs: Optional[Dict[str, Any]] = None) -> None:
         self.driver.train_batch_begin(batch)
 
+    def on_train_batch_end(self, batch: int, logs: Optional[Dict[str, Any]] = None) -> None:
+        self.driver.train_batch_end()
+
+    def on_epoch_end(self, epoch: int, logs: Optional[Dict[str, Any]] = None) -> None:
+        self.driver.epoch_ends()
+
     def on_test_begin(self, logs: Optional[Dict[str, Any]] = None) -> None:
         self.driver.test_begin()
 
@@ -105,6 +111,9 @@ class _Last:
 
     def on_epoch_begin(self, epoch: int, logs: Optional[Dict[str, Any]] = None) -> None:
         self.driver.epoch_began()
+
+    def on_train_batch_begin(self, batch: int, logs: Optional[Dict[str, Any]] = None) -> None:
+        self.driver.train_batch_began()
 
     def on_epoch_end(self, epoch: int, logs: Optional[Dict[str, Any]] = None) -> None:
         self.driver.epoch_end(epoch, logs)

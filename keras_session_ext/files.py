@@ -9,7 +9,8 @@ USENIX ATC 2020).
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, List
+import tempfile
+from typing import TYPE_CHECKING, Iterator, List, Tuple
 
 try:
     import fcntl
@@ -261,3 +262,29 @@ def truncate_text(path: str, size: int) -> int:
         return had
     finally:
         os.close(fd)
+
+
+def temporary_directory() -> "tempfile.TemporaryDirectory[str]":
+    """A directory of our own, which is removed with all that is in it."""
+    return tempfile.TemporaryDirectory(prefix="keras-session-")
+
+
+def read_tree(path: str) -> Iterator[Tuple[str, bytes]]:
+    """(relative name, content) of every file below a directory, in the order of the names."""
+    for folder, _, found in sorted(os.walk(path)):
+        for name in sorted(found):
+            whole = os.path.join(folder, name)
+            yield os.path.relpath(whole, path), read_all(whole)
+
+
+def write_below(path: str, name: str, data: bytes) -> None:
+    """A new file below a directory of our own, at no other place.
+
+    Raises:
+        ValueError: the name leads out of the directory.
+    """
+    whole = os.path.abspath(os.path.join(path, name))
+    if not whole.startswith(os.path.abspath(path) + os.sep):
+        raise ValueError("{!r} is no name below a directory".format(name))
+    os.makedirs(os.path.dirname(whole), exist_ok=True)
+    write_new(whole, data)

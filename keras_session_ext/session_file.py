@@ -17,7 +17,7 @@ from keras_session_ext.run.resume import cross
 from keras_session_ext.run.snapshot import decode, take_snapshot
 from keras_session_ext.store.local import save_file
 
-_KINDS: Sequence[ModuleType] = (state.variables, state.optimizer, state.random)
+_KINDS: Sequence[ModuleType] = (state.variables, state.optimizer, state.objects, state.random)
 
 
 def _run(model: Any) -> state.Run:
@@ -104,18 +104,19 @@ def restore_session(model: Any, path: LocalPath) -> ResumeReport:
 
 def _restore(candidate: Candidate, run: state.Run, model: Any, path: LocalPath) -> ResumeReport:
     states = decode(candidate)
+    states.setdefault(state.objects.NAME, state.objects.NOTHING)
+    run.report = report = ResumeReport(candidate.info.id, candidate.info.progress)
     run.meet(candidate.fields["versions"])
     run.family.build_optimizers(model, state.optimizer.tables(states["optimizer"], run))
     problems = [problem for kind in _KINDS if kind.NAME != "optimizer" or run.family.optimizers(model)
                 for problem in kind.check(states[kind.NAME], run)]
     if problems:
         raise StateMismatch("The checkpoint {} is of another model:".format(path), problems)
-    report = ResumeReport(candidate.info.id, candidate.info.progress)
     for kind in _KINDS:
         if kind.NAME == "optimizer" and not run.family.optimizers(model):
             report.kinds[kind.NAME] = "not restored: the model is not compiled"
             continue
-        if kind.NAME == "random" and run.foreign:
+        if kind.NAME in ("random", "objects") and run.foreign:
             report.kinds[kind.NAME] = "not restored: it is of " + run.foreign
             continue
         if not (run.foreign and kind.NAME == "optimizer"):

@@ -47,7 +47,7 @@ BACKEND_FLOORS = [
     {"tf1_session.symbolic_tensors": ""},
     {"engines": ""},
     {"contracts": "", "randomness": "", "hooks": "", "transfer": "",
-     "optimizers": ""},
+     "optimizers": "", "saving_protocol": ""},
     {"tf1_session.scope_settings": "", "tf1_session.__init__": "", "variables": ""},
 ]
 

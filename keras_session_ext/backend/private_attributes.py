@@ -12,6 +12,7 @@ PLAIN3 = "tests/integration/test_plain_keras.py"
 KILL = "tests/families/test_kill.py"
 SESSION = "tests/families/test_session.py"
 SHIM = "tests/families/test_shim.py"
+OBJECTS = "tests/integration/test_model_objects.py"
 CROSSING = "tests/families/test_crossing.py"
 
 K3 = "Keras 3.12, 3.15"
@@ -33,9 +34,12 @@ PRIVATE = {
     "_flush_futures": ("CallbackList", K3, KILL3),
     "_get_iterator": ("EpochIterator", K3, KILL3),
     "_initial_epoch": ("Trainer, DataHandler", K3 + ", " + LOOP2, KILL3),
+    "_learning_rate": ("Optimizer", K3, OBJECTS),
     "_legacy_weights": ("legacy_h5_format", K3, PLAIN3),
     "_num_samples": ("ArrayDataAdapter", K3, KILL3),
     "_steps_seen": ("EpochIterator", K3, KILL3),
+    "_user_metrics": ("CompileMetrics", K3 + ", " + LOOP2, OBJECTS),
+    "_user_weighted_metrics": ("CompileMetrics", K3, OBJECTS),
     "_symbolic_build": ("Trainer", K3, KILL3),
     # Keras 2 in eager mode: keras2/eager_family.py, feeds/keras2_feed.py
     "_adapter": ("DataHandler", LOOP2, KILL),
@@ -86,5 +90,6 @@ PRIVATE = {
     "_list_all_concrete_functions": ("tf.function", "TF 2.4 to 2.21", STATE3),
     "_function_cache": ("tf.function", "TF 2.1", KILL),
     "_reshuffle_each_iteration": ("Dataset", TF, KILL),
+    "_cache_size": ("jax.jit", "JAX 0.10", OBJECTS),
     "_rng": ("eager context", "TF 2.1 to 2.21", STATE3),
 }

@@ -86,12 +86,20 @@ class SharedFamily(Family):
             skipped.update(names)
         return skipped
 
-    def is_framework_class(self, kind: type) -> bool:
+    def is_framework_class(self, kind: Any) -> bool:
         return _package(kind) in self.framework_packages
 
     def is_framework_object(self, value: Any) -> bool:
         return any(map(self.is_framework_class, type(value).__mro__))
 
+    def has_hidden_state(self, value: Any) -> bool:
+        return hasattr(type(value), "__next__") or str(getattr(value, "dtype", "")).startswith("key<") or any(
+            base.__name__ in _HIDDEN for base in type(value).__mro__)
 
-def _package(kind: type) -> str:
+
+#: framework's objects whose state can neither be read nor derived
+_HIDDEN = ("MutableHashTable", "DenseHashTable", "QueueBase", "TensorArray")
+
+
+def _package(kind: Any) -> str:
     return str(kind.__module__).split(".")[0]

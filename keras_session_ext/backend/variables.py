@@ -1,7 +1,7 @@
 """Variables as the adapters see them."""
 
 import re
-from typing import Any, Iterable, Iterator, List, NamedTuple, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Tuple
 
 
 class Leaf(NamedTuple):
@@ -46,16 +46,38 @@ def weights_of(layer: Any) -> List[Any]:
 def states_of(layer: Any) -> Iterator[Any]:
     """The states that stateful recurrent layers carry from batch to batch."""
     if getattr(layer, "stateful", False):
-        yield from _flat(getattr(layer, "states", None))
+        yield from flat(getattr(layer, "states", None))
     parts = [getattr(layer, name, None) for name in ("layer", "forward_layer", "backward_layer")]
     for part in list(getattr(layer, "layers", None) or []) + parts:
         if part is not None:
             yield from states_of(part)
 
 
-def _flat(value: Any) -> Iterator[Any]:
-    if isinstance(value, (list, tuple)):
+def layers_of(layer: Any) -> Iterator[Any]:
+    """The layers within a layer or model of Keras 2, at all depths, parents first; such as stand in attributes, too."""
+    for part in list(getattr(layer, "layers", None) or getattr(layer, "_layers", None) or []) + [
+            getattr(layer, name, None) for name in ("layer", "forward_layer", "backward_layer", "cell")]:
+        if part is not None and hasattr(part, "call"):
+            yield part
+            yield from layers_of(part)
+
+
+def flat(value: Any) -> Iterator[Any]:
+    """What is in nested lists, tuples and dicts, without what is None."""
+    if isinstance(value, dict):
+        for key in sorted(value, key=str):
+            yield from flat(value[key])
+    elif isinstance(value, (list, tuple)):
         for item in value:
-            yield from _flat(item)
+            yield from flat(item)
     elif value is not None:
         yield value
+
+
+def each_once(values: Iterable[Any]) -> List[Any]:
+    """Objects in the order they came first; names (text) are none."""
+    found: Dict[int, Any] = {}
+    for value in values:
+        if not isinstance(value, (str, int, float)):
+            found.setdefault(id(value), value)
+    return list(found.values())

@@ -25,6 +25,7 @@ train_batch_begin, or test_begin, or epoch_end: the random state comes back, and
 """
 
 import enum
+import threading
 import time
 from typing import Any, Callable, Dict, List, Optional
 
@@ -65,6 +66,7 @@ class FitDriver(FeedListener):
         self._silence: Callable[[bool], None] = lambda active: None
         self._pending: Optional[Snapshot] = None  # taken before a validation, in which nothing can be captured
         self._inference_done = False
+        self._thread = 0  # the one that trains
 
     @property
     def _family(self) -> Family:
@@ -126,13 +128,30 @@ class FitDriver(FeedListener):
     def train_batch_begin(self, batch: int) -> None:
         """Before any peer's `on_train_batch_begin`: all batches before this one are trained on."""
         session, run = self.session, self.session.run
-        if run.feed.skipping or (session.resume.within_epoch and run.epoch_over):
-            return  # a step that does not train
+        session.steps.over()
+        if self._does_not_train:
+            return
         session.settle()
         session.move(run.progress.epoch, batch)
         session.record.beat(run.progress)
         if batch:
             session.poll({})
+
+    @property
+    def _does_not_train(self) -> bool:
+        """Whether the step that is about to be made is one of a resume's, which trains nothing."""
+        return self.session.run.feed.skipping or (self.session.resume.within_epoch and self.session.run.epoch_over)
+
+    def train_batch_began(self) -> None:
+        """After every peer's `on_train_batch_begin`."""
+        if not self._does_not_train:
+            self._thread = threading.get_ident()
+            self.session.steps.begins()
+
+    def train_batch_end(self) -> None:
+        """Before any peer's `on_train_batch_end`; Keras 3 may call this on another thread."""
+        if self._thread == threading.get_ident():
+            self.session.steps.over()
 
     def test_begin(self) -> None:
         """Before any peer's `on_test_begin`: validation inside fit, or an evaluation of its own."""
@@ -140,6 +159,7 @@ class FitDriver(FeedListener):
         if self.phase is Phase.IDLE:
             self._inference_begins(session.record.evaluate_started)
             return
+        session.steps.over()
         if self._family.fit_frame(run.model) is None:
             return  # a callback evaluates
         if session.resume.within_epoch:
@@ -152,6 +172,7 @@ class FitDriver(FeedListener):
         session.record.evaluate_started(validation=True, **place(run.progress))
         if not session.poll({}) and session.falls_due_anywhere and not session.repeats:
             self._pending = session.snapshot({})
+        session.steps.begins()
 
     def test_batch_begin(self) -> None:
         """Before any peer's `on_test_batch_begin`."""
@@ -161,8 +182,14 @@ class FitDriver(FeedListener):
 
     def test_end(self, logs: Optional[Dict[str, Any]]) -> None:
         """Before any peer's `on_test_end`."""
+        if self.phase is Phase.VALIDATION:
+            self.session.steps.over()
         self.session.record.evaluate_finished(validation=self.phase is not Phase.IDLE,
                                               metrics=header.plain_metrics(logs or {}))
+
+    def epoch_ends(self) -> None:
+        """Before any peer's `on_epoch_end`."""
+        self.session.steps.epoch_ends()
 
     def epoch_end(self, epoch: int, logs: Optional[Dict[str, Any]]) -> None:
         """After every peer's `on_epoch_end`."""

@@ -30,7 +30,7 @@ _OF_THE_FIT = (
     "model", "loss", "data.source", "data.batch_size", "data.samples", "data.steps_per_epoch", "data.shuffle",
 )
 #: kinds that the begin of an epoch disturbs
-_DISTURBED = ("variables", "optimizer", "callbacks")
+_DISTURBED = ("variables", "optimizer", "objects", "callbacks")
 
 
 class Resume:
@@ -44,6 +44,7 @@ class Resume:
     Attributes:
         report: the `ResumeReport`.
         within_epoch: whether the epoch's state has still to come back.
+        traced: the attributes that steps were traced with, once restored.
     """
 
     def __init__(self, candidate: Optional[Candidate], run: state.Run, tell: Callable[[str], None]):
@@ -54,6 +55,8 @@ class Resume:
         if candidate is not None and "data" not in self._states:
             raise StateMismatch("The checkpoint {} was saved outside fit, and knows of no epoch to go on with. Call "
                                 "restore_session(model, path) before fit.".format(candidate.info.path))
+        self._states.setdefault(state.objects.NAME, state.objects.NOTHING)
+        self.traced: Optional[state.objects.TracedAttributes] = None
         self._random: Any = None  # comes back once the data is in place
         self.within_epoch = False
         self.report = ResumeReport()
@@ -82,6 +85,8 @@ class Resume:
         run, candidate = self._run, self.candidate
         run.progress, run.epoch_over = candidate.info.progress, bool(self._states["data"]["epoch_over"])
         run.meet(candidate.fields["versions"])
+        if not run.foreign:
+            state.objects.before_build(self._states["objects"], run)
         return state.optimizer.tables(self._states["optimizer"], run)
 
     def restore(self, script: Dict[str, Any], epochs: int) -> int:
@@ -108,6 +113,7 @@ class Resume:
         if over:
             self._check_same_fit(script)
             state.data.pass_over(states["data"], run)
+        self.traced = state.objects.TracedAttributes(states["objects"], run)
         for kind in state.KINDS:
             if kind.NAME in self.report.kinds:
                 continue  # told already why it is not restored
@@ -117,7 +123,8 @@ class Resume:
             cross(states, run, self.report)
         for reason in candidate.fields["reasons"]:
             self.report.because(reason)
-        self._tell_missing(state.callbacks.missing(states["callbacks"]))
+        self._tell_missing("callbacks", state.callbacks.missing(states["callbacks"]))
+        self._tell_missing("objects", states["objects"]["missing"])
         return self._start_epoch(epochs, over)
 
     def _begin_epoch_anew(self) -> None:
@@ -126,6 +133,9 @@ class Resume:
         where = run.foreign
         self.report.kinds.update(random="not restored: it is of " + where, data="not restored: the epoch begins anew")
         self.report.kinds["optimizer"] = "carried over from " + where
+        if any(self._states["objects"][name] for name in ("values", "own", "buffers")):
+            self.report.because("what the model's objects keep outside of variables is not carried over")
+        self.report.kinds["objects"] = "not restored: it is of " + where
         self._states["callbacks"] = state.callbacks.by_class(self._states["callbacks"], run)
         self.report.because("the checkpoint was taken on {}, which computes differently".format(where))
         if not progress.batch and not run.epoch_over:
@@ -146,9 +156,9 @@ class Resume:
                 "\n".join((changes if len(changes) > 1 else []) + [
                     "Undo the change, or start in a new directory (or with restore='never')."]))
 
-    def _tell_missing(self, missing: List[str]) -> None:
+    def _tell_missing(self, kind: str, missing: List[str]) -> None:
         if missing:
-            self.report.kinds["callbacks"] = "restored, but not captured: " + ", ".join(missing)
+            self.report.kinds[kind] = "restored, but not captured: " + ", ".join(missing)
         for name in missing:
             self.report.because("{} cannot be captured; keep plain values, or offer get_state and set_state".format(
                 name))
@@ -253,20 +263,22 @@ def cross(states: Dict[str, Any], run: state.Run, report: ResumeReport) -> None:
 
 
 def restore_weights(candidate: Candidate, run: state.Run) -> None:
-    """The variables alone, for `evaluate` and `predict` on their own."""
+    """The variables and what layers keep beside them, for `evaluate` and `predict` on their own."""
     run.meet(candidate.fields["versions"])
-    stored = decode(candidate)["variables"]
-    problems = state.variables.check(stored, run)
+    states = decode(candidate)
+    problems = state.variables.check(states["variables"], run)
     if problems:
         raise StateMismatch("The checkpoint {} is of another model:".format(candidate.info.path), problems)
-    state.variables.restore(stored, run)
+    state.variables.restore(states["variables"], run)
+    if not run.foreign:
+        state.objects.restore(states.get("objects", state.objects.NOTHING), run)
 
 
 def describe_script(run: state.Run, epochs: int) -> Dict[str, Any]:
     """Settings of model, data and callbacks, for finding what a later script says differently."""
     made = dict(run.family.script(run.model), epochs=epochs)
     made.update({"data." + name: value for name, value in run.feed.describe().items()})
-    for key, peer in state.callbacks.keyed(run.peers):
+    for key, peer in object_attributes.keyed(run.peers):
         skipped = run.family.skipped_attributes(peer)
         if skipped is None:
             continue

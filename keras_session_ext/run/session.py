@@ -33,8 +33,9 @@ from keras_session_ext.run.lineage import Candidate, Lineage, as_restore_setting
 from keras_session_ext.run.resume import Resume, describe_script
 from keras_session_ext.run.saves import DRAIN_SECONDS, EXIT_SECONDS, Saves, drain_directory
 from keras_session_ext.run.signals import ENDING, SignalWatch, signal_name
-from keras_session_ext.run.snapshot import Snapshot, take_snapshot
+from keras_session_ext.run.snapshot import Snapshot, take_snapshot, why_not_exact
 from keras_session_ext.run.stages import Stages
+from keras_session_ext.run.traced_steps import TracedSteps
 from keras_session_ext.store.run_directory import RunDirectory
 
 
@@ -51,6 +52,7 @@ class Session:
         record: is told what happens.
         saves: from snapshots to checkpoints.
         stage: number of the stage that is trained, from 0; -1 before the first.
+        steps: is told of the steps that are made, from `follow_data` on.
     """
 
     def __init__(self, directory: Any, save: Any, keep: Any, restore: Any, background: bool, on_error: str,
@@ -168,9 +170,12 @@ class Session:
         run.feed, run.validation, run.validation_iterators = feed, None, 0
         self._epochs = epochs
         if self._pristine is not None:  # the same objects again: what they learnt after the checkpoint goes
-            state.callbacks.restore(self._pristine, run)
+            for kind, values in self._pristine:
+                kind.restore(values, run)
         state.callbacks.begin(run)
-        self._pristine = state.callbacks.values(run)
+        state.objects.begin(run)
+        self.steps = TracedSteps(run)
+        self._pristine = [(kind, kind.values(run)) for kind in (state.objects, state.callbacks)]
         state.data.begin(run)
         self._script = describe_script(run, epochs)
         before = run.progress
@@ -192,6 +197,7 @@ class Session:
         """
         created = self.resume.created
         epoch = self.resume.restore(self._script, self._epochs)
+        self.steps.resumed = self.resume.traced
         run, report = self.run, self.run.report
         self._policy.set_state(self.resume.policies)
         self._base_seconds = run.progress.elapsed_seconds
@@ -350,16 +356,9 @@ class Session:
             "progress": progress._asdict(), "created": time.time(), "reason": reason,
             "metrics": header.plain_metrics(logs), "finished": finished, "stopped": run.stopping,
             "epochs": self._epochs, "script": self._script, "policies": self._policy.get_state(),
-            "reasons": self._why_not_exact(), "failed_stages": sorted(self.stages.failed),
+            "reasons": why_not_exact(run), "failed_stages": sorted(self.stages.failed),
         }
         return take_snapshot(run, state.KINDS, fields)
-
-    def _why_not_exact(self) -> List[str]:
-        run = self.run
-        reasons = list(run.report.reasons) + state.data.why_not_exact(run)
-        if run.progress.step:
-            reasons += self.family.why_not_exact(run.model)
-        return list(dict.fromkeys(reasons))
 
     def _answer_signals(self) -> None:
         number = self._signals.received()

@@ -44,6 +44,14 @@ def take_snapshot(run: state.Run, kinds: Sequence[ModuleType], fields: Dict[str,
     return Snapshot(fields, tensors, view)
 
 
+def why_not_exact(run: state.Run) -> List[str]:
+    """All that is known against a resume from here, each reason once."""
+    reasons = list(run.report.reasons) + state.data.why_not_exact(run) + state.objects.why_not_exact(run)
+    if run.progress.step:
+        reasons += run.family.why_not_exact(run.model)
+    return list(dict.fromkeys(reasons))
+
+
 def _numbers(run: state.Run, tensors: List[Tensor]) -> Dict[int, int]:
     """The number of the tensor that holds each variable, by the variable's id."""
     places = {tensor.name: number for number, tensor in enumerate(tensors)}

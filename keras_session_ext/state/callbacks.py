@@ -16,17 +16,8 @@ from keras_session_ext.state.live_run import Run
 NAME = "callbacks"
 
 
-def keyed(peers: List[Any]) -> Iterator[Tuple[str, Any]]:
-    """Peers by class and occurrence, so that an added callback does not shift the others."""
-    seen: Dict[str, int] = {}
-    for peer in peers:
-        name = "{}.{}".format(type(peer).__module__, type(peer).__qualname__)
-        seen[name] = seen.get(name, -1) + 1
-        yield "{} {}".format(name, seen[name]), peer
-
-
 def _looks(run: Run) -> Iterator[Tuple[str, Any]]:
-    for key, peer in keyed(run.peers):
+    for key, peer in object_attributes.keyed(run.peers):
         skipped = run.family.skipped_attributes(peer)
         if skipped is not None and object_attributes.own_state(peer) is None:
             yield key, object_attributes.look(peer, skipped, run)
@@ -48,7 +39,8 @@ def values(run: Run) -> Dict[str, Any]:
 
 
 def capture(run: Run) -> Dict[str, Any]:
-    return {key: state for key, state in ((key, _capture(key, peer, run)) for key, peer in keyed(run.peers)) if state}
+    captured = ((key, _capture(key, peer, run)) for key, peer in object_attributes.keyed(run.peers))
+    return {key: state for key, state in captured if state}
 
 
 def _capture(key: str, peer: Any, run: Run) -> Dict[str, Any]:
@@ -93,7 +85,7 @@ def by_class(state: Dict[str, Any], run: Run) -> Dict[str, Any]:
     def short(key: str) -> str:
         return key.rsplit(" ", 1)[0].rsplit(".", 1)[-1] + " " + key.rsplit(" ", 1)[-1]
 
-    here = {short(key): (key, peer) for key, peer in keyed(run.peers)}
+    here = {short(key): (key, peer) for key, peer in object_attributes.keyed(run.peers)}
     made = {}
     for key, saved in state.items():
         live, peer = here.get(short(key), (key, None))
@@ -114,7 +106,7 @@ def missing(state: Dict[str, Any]) -> List[str]:
 
 def before_train_begin(state: Dict[str, Any], run: Run) -> None:
     """CSVLogger truncates its file in `on_train_begin`: it is made to append behind the rows that count."""
-    for key, peer in keyed(run.peers):
+    for key, peer in object_attributes.keyed(run.peers):
         if run.family.is_peer(peer, "CSVLogger") and state.get(key, {}).get("csv_bytes"):
             size = state[key]["csv_bytes"]
             had = files.truncate_text(peer.filename, size) if os.path.exists(peer.filename) else 0
@@ -130,7 +122,7 @@ def check(state: Dict[str, Any], run: Run) -> List[str]:
 
 def changes(state: Dict[str, Any], run: Run) -> List[str]:
     """Peers that came or went since the checkpoint."""
-    live = {key for key, peer in keyed(run.peers) if run.family.skipped_attributes(peer) is not None}
+    live = {key for key, peer in object_attributes.keyed(run.peers) if run.family.skipped_attributes(peer) is not None}
     names = {key: key.split(" ")[0].rsplit(".", 1)[-1] for key in live | set(state)}
     gone = ["callback {}: no longer in the list".format(names[key]) for key in state if key not in live]
     for key in sorted(live & set(state)):
@@ -142,7 +134,7 @@ def changes(state: Dict[str, Any], run: Run) -> List[str]:
 
 
 def restore(state: Dict[str, Any], run: Run) -> None:
-    for key, peer in keyed(run.peers):
+    for key, peer in object_attributes.keyed(run.peers):
         saved = state.get(key)
         if not saved:
             continue

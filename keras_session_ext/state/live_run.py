@@ -25,6 +25,9 @@ class Run:
         validation_iterators: how many iterators were made over them.
         before: fingerprints of the peers' attributes right before `on_train_begin`.
         baseline: fingerprints of the peers' attributes right after `on_train_begin`.
+        objects_begun: fingerprints of the attributes of the model's objects at the beginning, by id of the object.
+        objects_traced, objects_stepped: what these were right before and right behind this process's first step.
+        objects_traces: how many traces were made with the attributes as they were then.
         generator: the user's own, if fit was given one.
         source_baseline: the same of a data source with attributes.
         source_state: that source's state at the start of the epoch.
@@ -46,6 +49,10 @@ class Run:
         self.validation_iterators = 0
         self.before: Dict[str, Any] = {}
         self.baseline: Dict[str, Any] = {}
+        self.objects_begun: Dict[int, Dict[str, str]] = {}
+        self.objects_traced: Any = None
+        self.objects_stepped: Any = None
+        self.objects_traces = 0
         self.generator: Any = None
         self.source_baseline: Dict[str, Any] = {}
         self.source_state: Any = None

@@ -7,28 +7,29 @@ functions close over, and the variables of Keras objects it holds. Values are
 put back in place, so that objects that share them still do.
 """
 
-import dis
-import functools
 import random
 import types
-from typing import Any, Dict, FrozenSet, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
 from keras_session_ext.backend.contracts.family import Family
 from keras_session_ext.state import plain_values
+from keras_session_ext.state.attribute_places import GENERATORS, NOWHERE, OWN_STATE, VARIABLES, Places, Walk, unwrapped
 from keras_session_ext.state.live_run import Run
 
 _LIMIT_BYTES = 1 << 30
 _SMALL_BYTES = 1 << 24
-_STATELESS = (types.ModuleType, types.BuiltinFunctionType, type)
-_STATELESS_MODULES = ("_io", "io", "_thread", "threading", "logging", "pathlib", "re", "socket", "concurrent", "queue")
-_GENERATORS = (random.Random, np.random.RandomState, np.random.Generator)
-_DEPTH = 3
-_VARIABLES = object()  # in place of a key: the holder is a list of Keras variables
-_NOWHERE = object()  # in place of a key: the value can only be changed in place
 
-Places = Dict[str, Tuple[Any, Any, Any]]
+
+def keyed(subjects: List[Any]) -> Iterator[Tuple[str, Any]]:
+    """Objects by class and occurrence, so that an added one does not shift the others."""
+    seen: Dict[str, int] = {}
+    for subject in subjects:
+        kind = subject if isinstance(subject, types.FunctionType) else type(subject)
+        name = "{}.{}".format(kind.__module__, kind.__qualname__)
+        seen[name] = seen.get(name, -1) + 1
+        yield "{} {}".format(name, seen[name]), subject
 
 
 class Attributes:
@@ -55,11 +56,16 @@ def look(subject: Any, skipped: set, run: Run) -> Attributes:
         skipped: names that are no state.
         run: the fit; its model's own variables are left out.
     """
+    return read(Walk(run).places(subject, skipped), run)
+
+
+def read(places: Places, run: Run) -> Attributes:
+    """The values in these places."""
     values: Dict[str, Any] = {}
     opaque: List[str] = []
-    for name, (_, _, value) in _Walk(run).places(subject, skipped).items():
+    for name, (_, _, value) in places.items():
         array = run.family.as_array(value)
-        value = value if array is None else array
+        value = unwrapped(value) if array is None else array
         try:
             plain_values.flatten(value)
         except (plain_values.NotPlain, RecursionError):
@@ -67,113 +73,6 @@ def look(subject: Any, skipped: set, run: Run) -> Attributes:
             continue
         values[name] = value
     return Attributes(values, opaque)
-
-
-class _Walk:
-    """Finds where an object keeps its state: dotted name -> (holder, key, value)."""
-
-    def __init__(self, run: Run):
-        self._family = run.family
-        self._model = run.model
-        self._seen: set = set()
-
-    def places(self, subject: Any, skipped: Any = (), prefix: str = "", depth: int = _DEPTH) -> Places:
-        found: Places = {}
-        if id(subject) in self._seen:
-            return found
-        self._seen.add(id(subject))
-        for name, value in sorted(getattr(subject, "__dict__", {}).items()):
-            if name not in skipped:
-                found.update(self._place(subject, name, value, prefix + name, depth))
-        for base in type(subject).__mro__:
-            if not self._family.is_framework_class(base) and _is_users(base):
-                for name, value in sorted(vars(base).items()):
-                    if isinstance(value, types.FunctionType):
-                        found.update(self._rebound(value, prefix + name, depth))
-        return found
-
-    def _place(self, holder: Any, key: Any, value: Any, name: str, depth: int) -> Places:
-        if self._family.as_array(value) is not None:
-            return {name: (holder, key, value)}
-        variables = self._family.held_variables(value, self._model)
-        if variables is not None:
-            arrays = [self._family.engine.value(one) for one in variables]
-            return {name + ".variables": (variables, _VARIABLES, arrays)} if variables else {}
-        if isinstance(value, types.FunctionType):
-            return self._function(value, name, depth)
-        if isinstance(value, types.MethodType):
-            return self._place(None, _NOWHERE, value.__self__, name + ".self", depth)
-        if isinstance(value, functools.partial):
-            return self._partial(value, name, depth)
-        if isinstance(value, _STATELESS) or self._family.is_framework_object(value):
-            return {}
-        if type(value).__module__.split(".")[0] in _STATELESS_MODULES:
-            return {}
-        if depth and _is_helper(value):
-            return self.places(value, (), name + ".", depth - 1)
-        return {name: (holder, key, value)}
-
-    def _partial(self, value: functools.partial, name: str, depth: int) -> Places:
-        found = self._place(None, _NOWHERE, value.func, name + ".func", depth)
-        for key, item in list(enumerate(value.args)) + sorted(value.keywords.items()):
-            if _can_change(item):
-                found.update(self._place(None, _NOWHERE, item, "{}.{}".format(name, key), depth))
-        return found
-
-    def _function(self, function: types.FunctionType, name: str, depth: int) -> Places:
-        if id(function) in self._seen:
-            return {}
-        self._seen.add(id(function))
-        found: Places = {}
-        for variable, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
-            try:
-                value = cell.cell_contents
-            except ValueError:
-                continue  # not bound yet
-            found.update(self._place(cell, None, value, "{}.{}".format(name, variable), depth))
-        found.update(self._rebound(function, name, depth))
-        for variable in function.__code__.co_names:
-            value = function.__globals__.get(variable)
-            where = "{}.{}".format(name, variable)
-            if isinstance(value, types.FunctionType):
-                if depth and value.__module__ == function.__module__:
-                    found.update(self._function(value, where, depth - 1))
-            elif _can_change(value):
-                found.update(self._place(function.__globals__, variable, value, where, depth))
-        return found
-
-    def _rebound(self, function: types.FunctionType, name: str, depth: int) -> Places:
-        """The global variables that a function rebinds, such as a counter."""
-        found: Places = {}
-        for variable in sorted(_rebound_globals(function.__code__)):
-            if variable in function.__globals__:
-                value = function.__globals__[variable]
-                found.update(self._place(function.__globals__, variable, value, "{}.{}".format(name, variable), depth))
-        return found
-
-
-@functools.lru_cache(maxsize=1024)
-def _rebound_globals(code: types.CodeType) -> FrozenSet[str]:
-    """The names of global variables that a function, or one within it, rebinds."""
-    inner = [_rebound_globals(one) for one in code.co_consts if isinstance(one, types.CodeType)]
-    return frozenset(one.argval for one in dis.get_instructions(code)
-                     if one.opname in ("STORE_GLOBAL", "DELETE_GLOBAL")).union(*inner)
-
-
-def _is_users(kind: type) -> bool:
-    """Whether a class may be the user's own, those of the main script included."""
-    module = str(kind.__module__)
-    return module == "__main__" or (
-        module not in ("builtins", "random", "collections") and not module.startswith(("numpy", "_")))
-
-
-def _is_helper(value: Any) -> bool:
-    """An object of the user's own class, whose attributes are its state."""
-    return hasattr(value, "__dict__") and _is_users(type(value))
-
-
-def _can_change(value: Any) -> bool:
-    return isinstance(value, (list, dict, set, np.ndarray, *_GENERATORS)) or _is_helper(value)
 
 
 def baseline(found: Attributes, before: Dict[str, str]) -> Dict[str, str]:
@@ -193,7 +92,7 @@ def baseline(found: Attributes, before: Dict[str, str]) -> Dict[str, str]:
 
 
 def _is_made_anew(value: Any) -> bool:
-    if isinstance(value, _GENERATORS):
+    if isinstance(value, GENERATORS):
         return True
     if isinstance(value, dict):
         return any(map(_is_made_anew, value.values()))
@@ -217,7 +116,11 @@ def changed(found: Attributes, begun: Dict[str, str]) -> Tuple[Dict[str, Any], L
 
 def put_back(subject: Any, values: Dict[str, Any], skipped: set, run: Run) -> List[str]:
     """Sets captured values; returns the names for which there is no place any more."""
-    places = _Walk(run).places(subject, skipped)
+    return put(subject, Walk(run).places(subject, skipped), values, run)
+
+
+def put(subject: Any, places: Places, values: Dict[str, Any], run: Run) -> List[str]:
+    """The same, where the places are known."""
     lost = []
     for name, value in values.items():
         if name in places:
@@ -230,8 +133,10 @@ def put_back(subject: Any, values: Dict[str, Any], skipped: set, run: Run) -> Li
 
 
 def _set(holder: Any, key: Any, live: Any, value: Any, family: Family) -> None:
-    if key is _VARIABLES:
+    if key is VARIABLES:
         family.engine.assign(holder, value)
+    elif key is OWN_STATE:
+        holder(value)
     elif family.as_array(live) is not None:
         _put(holder, key, family.to_tensor(value))
     elif not _in_place(live, value):
@@ -241,9 +146,9 @@ def _set(holder: Any, key: Any, live: Any, value: Any, family: Family) -> None:
 def _put(holder: Any, key: Any, value: Any) -> None:
     if key is None:
         holder.cell_contents = value
-    elif isinstance(holder, dict):
+    elif isinstance(holder, (dict, list)):
         holder[key] = value
-    elif key is not _NOWHERE:
+    elif key is not NOWHERE:
         setattr(holder, key, value)
 
 
@@ -259,7 +164,7 @@ def _in_place(live: Any, value: Any) -> bool:
         items = list(value)
         live.clear()
         live.extend(items)
-    elif type(live) is type(value) and isinstance(live, set):
+    elif isinstance(live, set) and isinstance(value, set):
         live.clear()
         live.update(value)
     elif isinstance(live, np.ndarray) and isinstance(value, np.ndarray) and live.flags.writeable \

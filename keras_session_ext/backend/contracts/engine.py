@@ -2,7 +2,7 @@
 
 import abc
 import contextlib
-from typing import Any, ContextManager, Dict, List, Optional, Sequence
+from typing import Any, Callable, ContextManager, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -57,6 +57,31 @@ class Engine(abc.ABC):
     def replicas(self, model: Any) -> int:
         """On how many replicas or processes a model trains."""
         return 1
+
+    def own_state(self, value: Any) -> Optional[Tuple[Callable[[], Any], Callable[[Any], None]]]:
+        """Functions that get and set, as plain values, the state of an object of the engine's; None for others."""
+        return None
+
+    def variables_of(self, value: Any) -> Optional[List[Any]]:
+        """The variables within an object of the engine's that is no variable, such as a generator; None for others."""
+        return None
+
+    def traces(self, functions: Sequence[Any]) -> int:
+        """How many graphs or programs were made of these functions."""
+        return 1
+
+    def buffers(self, subject: Any, known: Sequence[Any]) -> Dict[str, Any]:
+        """Tensors that a layer keeps beside its variables, by name, where the engine has such.
+
+        Args:
+            subject: a layer.
+            known: the variables that are captured.
+        """
+        return {}
+
+    def set_buffers(self, subject: Any, values: Dict[str, np.ndarray]) -> None:
+        """Gives what `buffers` returned new values, in place."""
+        raise NotImplementedError("{} keeps no tensors beside variables".format(self.name))
 
     def hidden_random_ops(self, functions: Sequence[Any]) -> List[str]:
         """Random ops in train and test functions whose state no one can read, by name; asked after the first step."""

@@ -1,7 +1,7 @@
 """What a family offers: a kind of Keras."""
 
 import abc
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -127,8 +127,8 @@ class Family(FitAccess, SessionAccess):
         """Attributes of a peer that are no state; None if none of them is."""
 
     @abc.abstractmethod
-    def is_framework_class(self, kind: type) -> bool:
-        """Whether a class comes with Keras or the engine, not what is derived from it."""
+    def is_framework_class(self, kind: Any) -> bool:
+        """Whether a class or function comes with Keras or the engine, not what is derived from it."""
 
     @abc.abstractmethod
     def is_framework_object(self, value: Any) -> bool:
@@ -143,8 +143,34 @@ class Family(FitAccess, SessionAccess):
         """A tensor with this value, to take the place of one that `as_array` has read."""
 
     @abc.abstractmethod
-    def held_variables(self, value: Any, model: Any) -> Optional[List[Any]]:
-        """Variables of a Keras object that a peer holds, but for the model's own; None for other objects."""
+    def own_variables(self, model: Any) -> Set[int]:
+        """The ids of all variables that are captured with the model: its own, its metrics' and its optimizers'."""
+
+    @abc.abstractmethod
+    def held_variables(self, value: Any, own: Set[int]) -> Optional[List[Any]]:
+        """Variables of a framework's object, such as one that a peer holds; None for other objects.
+
+        Args:
+            value: anything.
+            own: ids of those to leave out, of `own_variables`.
+        """
+
+    @abc.abstractmethod
+    def has_hidden_state(self, value: Any) -> bool:
+        """Whether a framework's object has a state that can neither be read nor derived, such as an iterator."""
+
+    # -- what a model is made of
+
+    @abc.abstractmethod
+    def model_objects(self, model: Any) -> List[Any]:
+        """The model, its layers at all depths, parents first, and what it was compiled with; each once.
+
+        That is losses, metrics, optimizers and their schedules, functions among them.
+        """
+
+    @abc.abstractmethod
+    def traces(self, model: Any) -> Optional[int]:
+        """How many times the train and test functions were traced; None where each step runs their Python code."""
 
     # -- the script, and the file
 

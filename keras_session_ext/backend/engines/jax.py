@@ -1,11 +1,11 @@
 """JAX."""
 
-
 from typing import Any, Dict, List, Sequence
 
 import numpy as np
 
 from keras_session_ext.backend.contracts.engine import Engine
+from keras_session_ext.backend.engines.traced_graphs import callables_within
 
 
 class Jax(Engine):
@@ -31,6 +31,9 @@ class Jax(Engine):
     def read(self, variables: Sequence[Any]) -> List[np.ndarray]:
         values = [np.asarray(variable.value) for variable in variables]
         return values if self._views else [value.copy() for value in values]
+
+    def traces(self, functions: Sequence[Any]) -> int:
+        return sum(one._cache_size() for one in callables_within(functions) if hasattr(one, "_cache_size"))
 
     def release(self) -> None:
         """Nothing is kept."""

@@ -49,6 +49,13 @@ class TensorFlow(Engine):
     def value(self, variable: Any) -> np.ndarray:
         return np.array(self._unwrap(variable).numpy())
 
+    def variables_of(self, value: Any) -> Optional[List[Any]]:
+        kind = getattr(self._tf.random, "Generator", None)
+        return [value.state] if kind is not None and isinstance(value, kind) else None
+
+    def traces(self, functions: Sequence[Any]) -> int:
+        return len([graph for function in functions for graph in graphs_of(function)])
+
     def release(self) -> None:
         self._readers = []
 

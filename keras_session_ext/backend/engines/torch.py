@@ -1,7 +1,7 @@
 """torch."""
 
 import sys
-from typing import Any, Dict, List, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -29,6 +29,56 @@ class Torch(Engine):
             bits, name = names[tensor.dtype]
             return tensor.view(getattr(self._torch, bits)).cpu().numpy().copy().view(getattr(ml_dtypes, name))
         return tensor.cpu().numpy().copy()
+
+    def own_state(self, value: Any) -> Optional[Tuple[Callable[[], Any], Callable[[Any], None]]]:
+        """Of generators, modules, optimizers and schedulers of torch."""
+        for names in (("get_state", "set_state"), ("state_dict", "load_state_dict")):
+            if all(hasattr(value, name) for name in names):
+                get, put = (getattr(value, name) for name in names)
+                return lambda get=get: self._arrays(get()), lambda state, put=put: self._load(put, state)
+        return None
+
+    def _load(self, put: Callable[[Any], Any], state: Any) -> None:
+        put(self._tensors(state))
+
+    def _arrays(self, value: Any) -> Any:
+        """A state with arrays in the place of tensors."""
+        if isinstance(value, self._torch.Tensor):
+            return self._copy(value.detach())
+        if isinstance(value, dict):
+            return {key: self._arrays(item) for key, item in value.items()}
+        return type(value)(map(self._arrays, value)) if type(value) in (list, tuple) else value
+
+    def _tensors(self, value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            half = value.dtype.name == "bfloat16"  # which torch does not take from NumPy
+            tensor = self._torch.from_numpy(np.array(value.view(np.int16) if half else value))
+            return tensor.view(self._torch.bfloat16) if half else tensor
+        if isinstance(value, dict):
+            return {key: self._tensors(item) for key, item in value.items()}
+        return type(value)(map(self._tensors, value)) if type(value) in (list, tuple) else value
+
+    def buffers(self, subject: Any, known: Sequence[Any]) -> Dict[str, Any]:
+        """Buffers of the layer and of modules of torch in it, and parameters that Keras does not track."""
+        tracked = {id(variable.value) for variable in known}
+        return {name: self._copy(tensor.detach()) for name, tensor in self._beside(subject).items()
+                if id(tensor) not in tracked}
+
+    def _beside(self, subject: Any) -> Dict[str, Any]:
+        if not isinstance(subject, self._torch.nn.Module):
+            return {}
+        found = dict(subject.named_buffers(recurse=False))
+        for name, module in subject.named_children():
+            if not hasattr(module, "compute_output_spec"):  # layers of Keras are looked at by themselves
+                found.update(("{}.{}".format(name, inner), tensor)
+                             for inner, tensor in [*module.named_buffers(), *module.named_parameters()])
+        return found
+
+    def set_buffers(self, subject: Any, values: Dict[str, np.ndarray]) -> None:
+        beside = self._beside(subject)
+        with self._torch.no_grad():
+            for name, value in values.items():
+                beside[name].copy_(self._tensors(value))
 
     def release(self) -> None:
         """Nothing is kept."""

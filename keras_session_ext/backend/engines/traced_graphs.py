@@ -1,6 +1,6 @@
 """What TensorFlow's traced functions do: their graphs, the random ops in them, the variables that they write to."""
 
-from typing import Any, Dict, FrozenSet, Iterator, List, Set, Tuple
+from typing import Any, Dict, FrozenSet, Iterator, List, Sequence, Set, Tuple
 
 from keras_session_ext.errors import UnsupportedBackend
 
@@ -15,11 +15,18 @@ _RESOURCE = 20  # DT_RESOURCE of tensorflow/core/framework/types.proto: the hand
 _BRANCHES = frozenset(["If", "StatelessIf", "Case", "StatelessCase"])
 
 
+def callables_within(functions: Sequence[Any]) -> Iterator[Any]:
+    """These functions, and what they close over."""
+    for function in functions:
+        yield function
+        for cell in getattr(function, "__closure__", None) or ():
+            yield cell.cell_contents
+
+
 def graphs_of(function: Any) -> List[Any]:
     """The graphs that were traced of a function, or of those it closes over."""
-    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
     found = []
-    for one in [function, *cells]:
+    for one in callables_within([function]):
         if hasattr(one, "_list_all_concrete_functions"):
             found += [concrete.graph for concrete in one._list_all_concrete_functions()]
         else:  # TensorFlow 2.1, and what is no tf.function

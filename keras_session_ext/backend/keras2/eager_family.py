@@ -251,6 +251,12 @@ class Eager(EagerAccess, Keras2):
         step = self._steps.get(model)
         return found + ([step.ops.variable] if step is not None else [])
 
+    def traces(self, model: Any) -> Optional[int]:
+        if getattr(model, "run_eagerly", False):
+            return None
+        step = self._steps.get(model)
+        return self.engine.traces([None if step is None else step.function, getattr(model, "test_function", None)])
+
     def release(self) -> None:
         if isinstance(self._active, OlderKeras2Feed):
             self._active.close()

@@ -6,7 +6,7 @@ Private attributes of Keras stand in the table of `private_attributes.py`.
 
 import weakref
 from types import FrameType
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -133,9 +133,9 @@ class Graph(GraphAccess, Keras2):
 
     # -- variables
 
-    def held_variables(self, value: Any, model: Any) -> Optional[List[Any]]:
+    def held_variables(self, value: Any, own: Set[int]) -> Optional[List[Any]]:
         """All or none: what a script makes by hand it initialises by hand, perhaps later."""
-        found = super().held_variables(value, model)
+        found = super().held_variables(value, own)
         return found if found is None or all(map(self._has_value, found)) else []
 
     def _has_value(self, variable: Any) -> bool:
@@ -144,6 +144,10 @@ class Graph(GraphAccess, Keras2):
         except self.tensorflow.errors.FailedPreconditionError:
             return False
         return True
+
+    def traces(self, model: Any) -> Optional[int]:
+        """One graph, which is made before any hook is called."""
+        return 1
 
     # -- random state
 

@@ -6,7 +6,7 @@ It is one code under three names: standalone Keras (to 2.3.1), tf.keras and tf_k
 import abc
 import re
 import sys
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from keras_session_ext.backend.keras2.keras2_file_parts import keras2_parts
 from keras_session_ext.backend.optimizers import as_text, optimizer_settings, optimizers_of
 from keras_session_ext.backend.randomness import host_random
 from keras_session_ext.backend.shared_family import SharedFamily
-from keras_session_ext.backend.variables import Leaf, states_of, weights_of
+from keras_session_ext.backend.variables import Leaf, each_once, flat, layers_of, states_of, weights_of
 from keras_session_ext.errors import UnsupportedBackend
 
 _PACKAGES = frozenset(["keras", "tf_keras", "tensorflow", "tensorflow_core", "tensorboard"])
@@ -90,10 +90,10 @@ class Keras2(SharedFamily):
         """Checksums of the arrays that fit was given."""
         made = {}
         for name, data in given.items():
-            flat = list(_flatten(data))
-            if flat and all(hasattr(one, "shape") and hasattr(one, "dtype") for one in flat):
+            arrays = list(flat(data))
+            if arrays and all(hasattr(one, "shape") and hasattr(one, "dtype") for one in arrays):
                 try:
-                    made[name] = digest([np.asarray(one) for one in flat])
+                    made[name] = digest([np.asarray(one) for one in arrays])
                 except (TypeError, ValueError, NotImplementedError):  # sparse matrices, symbolic tensors
                     continue
         return made
@@ -192,7 +192,11 @@ class Keras2(SharedFamily):
     def to_tensor(self, array: np.ndarray) -> Any:
         return self.tensorflow.constant(array)
 
-    def held_variables(self, value: Any, model: Any) -> Optional[List[Any]]:
+    def own_variables(self, model: Any) -> Set[int]:
+        return {id(leaf.variable) for leaf in
+                self.model_variables(model) + self.metric_variables(model) + self.optimizer_variables(model)}
+
+    def held_variables(self, value: Any, own: Set[int]) -> Optional[List[Any]]:
         if self._is_variable(value):
             found = [value]
         elif self._is_optimizer(value):
@@ -200,10 +204,21 @@ class Keras2(SharedFamily):
         elif isinstance(value, self.keras.layers.Layer):
             found = weights_of(value)
         else:
-            return None
-        own = {id(leaf.variable) for leaf in
-               self.model_variables(model) + self.metric_variables(model) + self.optimizer_variables(model)}
+            made = self.engine.variables_of(value)
+            if made is None:
+                return None
+            found = made
         return [variable for variable in found if id(variable) not in own]
+
+    # -- what a model is made of
+
+    def model_objects(self, model: Any) -> List[Any]:
+        compiled = [getattr(model, name, None) for name in ("loss", "metrics", "_output_loss_metrics")]
+        user = getattr(getattr(model, "compiled_metrics", None), "_user_metrics", None)
+        optimizers = self.optimizers(model)
+        schedules = [value for optimizer in optimizers for value in flat(getattr(optimizer, "_hyper", None))
+                     if not self._is_variable(value)]
+        return each_once([model, *layers_of(model), *flat(compiled), *flat(user), *optimizers, *schedules])
 
     # -- random state
 
@@ -245,17 +260,6 @@ class Keras2(SharedFamily):
             print(text, flush=True)
         else:
             tell(text)
-
-
-def _flatten(data: Any) -> Iterator[Any]:
-    if isinstance(data, dict):
-        for key in sorted(data, key=str):
-            yield from _flatten(data[key])
-    elif isinstance(data, (list, tuple)):
-        for item in data:
-            yield from _flatten(item)
-    elif data is not None:
-        yield data
 
 
 def version_of(module: Any) -> Tuple[int, ...]:

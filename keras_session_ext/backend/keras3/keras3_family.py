@@ -5,7 +5,7 @@ Private attributes of Keras stand in the table of `private_attributes.py`.
 
 import sys
 from types import FrameType
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from keras_session_ext.backend.optimizers import as_text, optimizer_settings, op
 from keras_session_ext.backend.randomness import host_random
 from keras_session_ext.backend.shared_family import SharedFamily
 from keras_session_ext.backend.tf1_session.keras3_session_access import Keras3Access
-from keras_session_ext.backend.variables import Leaf, leaves_of, states_of
+from keras_session_ext.backend.variables import Leaf, each_once, flat, leaves_of, states_of
 from keras_session_ext.errors import UnsupportedBackend
 
 
@@ -292,7 +292,15 @@ class Keras3(Keras3Access, SharedFamily):
     def to_tensor(self, array: np.ndarray) -> Any:
         return self.keras.ops.convert_to_tensor(array)
 
-    def held_variables(self, value: Any, model: Any) -> Optional[List[Any]]:
+    def own_variables(self, model: Any) -> Set[int]:
+        leaves = [*model.variables, *states_of(model), *model.metrics_variables]
+        own = {id(variable) for optimizer in self.optimizers(model) for variable in optimizer.variables}
+        own |= {id(variable) for variable in leaves}
+        if self.engine.name == "tensorflow":  # the variables within Keras's, which do not change
+            own |= {id(variable.value) for variable in leaves}
+        return own
+
+    def held_variables(self, value: Any, own: Set[int]) -> Optional[List[Any]]:
         if self._is_variable(value):
             found = [value]
         elif isinstance(value, self.keras.random.SeedGenerator):
@@ -300,12 +308,27 @@ class Keras3(Keras3Access, SharedFamily):
         elif isinstance(value, (self.keras.Layer, self.keras.Metric, self.keras.optimizers.Optimizer)):
             found = list(value.variables)
         else:
-            return None
-        own = {id(variable) for variable in model.variables + model.metrics_variables}
-        own |= {id(variable) for optimizer in self.optimizers(model) for variable in optimizer.variables}
-        if self.engine.name == "tensorflow":  # the variables within Keras's, which do not change
-            own |= {id(variable.value) for variable in model.variables}
+            made = self.engine.variables_of(value)
+            if made is None:
+                return None
+            found = made
         return [variable for variable in found if id(variable) not in own]
+
+    # -- what a model is made of
+
+    def model_objects(self, model: Any) -> List[Any]:
+        compiled = [model.loss, list(model.metrics)] if getattr(model, "compiled", False) else []
+        metrics = getattr(model, "_compile_metrics", None)
+        compiled += [getattr(metrics, "_user_metrics", None), getattr(metrics, "_user_weighted_metrics", None)]
+        optimizers = self.optimizers(model)
+        schedules = [getattr(optimizer, "_learning_rate", None) for optimizer in optimizers]
+        return each_once([model, *model._flatten_layers(include_self=False), *flat(compiled), *optimizers, *[
+            one for one in schedules if not self._is_variable(one)]])
+
+    def traces(self, model: Any) -> Optional[int]:
+        if self.engine.name == "torch" or getattr(model, "run_eagerly", False):
+            return None
+        return self.engine.traces([model.train_function, getattr(model, "test_function", None)])
 
     def release(self) -> None:
         """Lets go of the model's variables when fit is over."""

@@ -1,0 +1,208 @@
+"""Where a Python object keeps its state: dotted name -> (holder, key, value).
+
+Followed are its attributes, the attributes of its own helper objects, what its
+functions and methods close over and the global variables they rebind or name,
+and the variables of Keras objects it holds. What comes with the framework has
+no state here, unless it says so itself.
+"""
+
+import dis
+import functools
+import random
+import types
+from typing import Any, Dict, FrozenSet, Iterator, Sequence, Tuple
+
+import numpy as np
+
+from keras_session_ext.state import plain_values
+from keras_session_ext.state.live_run import Run
+
+_STATELESS = (types.ModuleType, types.BuiltinFunctionType, type)
+_STATELESS_MODULES = ("_io", "io", "_thread", "threading", "logging", "pathlib", "re", "socket", "concurrent", "queue")
+GENERATORS = (random.Random, np.random.RandomState, np.random.Generator)
+_DEPTH = 3
+VARIABLES = object()  # in place of a key: the holder is a list of variables
+OWN_STATE = object()  # in place of a key: the holder is a function that takes the state
+NOWHERE = object()  # in place of a key: the value can only be changed in place
+
+Places = Dict[str, Tuple[Any, Any, Any]]
+
+
+class Walk:
+    """Finds where objects keep their state; what one of them was found to hold is not found again in the next.
+
+    Args:
+        run: the live run; its model's own variables are left out.
+        listed: objects that are looked at by themselves, and are no state of others.
+    """
+
+    def __init__(self, run: Run, listed: Sequence[Any] = ()):
+        self._family = run.family
+        self._own = run.family.own_variables(run.model)
+        self._listed = {id(one) for one in listed}
+        self._seen: set = set()
+
+    def places(self, subject: Any, skipped: Any = (), prefix: str = "", depth: int = _DEPTH) -> Places:
+        """All of one object, but for the attributes whose names are in `skipped`."""
+        if isinstance(subject, types.FunctionType):
+            return self._function(subject, subject.__name__, depth)
+        names = [name for name in sorted(getattr(subject, "__dict__", {})) if name not in skipped]
+        return self.named_places(subject, names, prefix, depth)
+
+    def named_places(self, subject: Any, names: Sequence[str], prefix: str = "", depth: int = _DEPTH) -> Places:
+        """The attributes with these names, and what the methods of its own classes hold."""
+        found: Places = {}
+        if id(subject) in self._seen:
+            return found
+        self._seen.add(id(subject))
+        for name in names:
+            found.update(self._place(subject, name, vars(subject)[name], prefix + name, depth))
+        for name, method in self.methods(type(subject)):
+            found.update(self._function(method, prefix + name, depth))
+        return found
+
+    def methods(self, kind: type) -> Iterator[Tuple[str, types.FunctionType]]:
+        """The methods that are the user's own."""
+        for base in kind.__mro__:
+            if not self._family.is_framework_class(base) and is_users(base):
+                for name, value in sorted(vars(base).items()):
+                    value = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+                    if isinstance(value, types.FunctionType):
+                        yield name, value
+
+    def _place(self, holder: Any, key: Any, value: Any, name: str, depth: int) -> Places:
+        if isinstance(value, _STATELESS) or _is_builtin(value) or id(value) in self._listed:
+            return {}
+        if self._family.as_array(value) is not None:
+            return {name: (holder, key, value)}
+        variables = self._family.held_variables(value, self._own)
+        if variables is not None:
+            arrays = [self._family.engine.value(one) for one in variables]
+            return {name + ".variables": (variables, VARIABLES, arrays)} if variables else {}
+        if isinstance(value, types.FunctionType):
+            return self._function(value, name, depth)
+        if isinstance(value, types.MethodType):
+            return self._place(None, NOWHERE, value.__self__, name + ".self", depth)
+        if isinstance(value, functools.partial):
+            return self._partial(value, name, depth)
+        if isinstance(value, (list, tuple, dict)):
+            return {name: (holder, key, value)} if not depth or _is_plain(unwrapped(value)) else self._items(
+                value, name, depth)
+        if self._family.is_framework_object(value) and not isinstance(value, set):
+            return self._of_framework(holder, key, value, name, depth)
+        if type(value).__module__.split(".")[0] in _STATELESS_MODULES:
+            return {}
+        if depth and _is_helper(value):
+            return self.places(value, (), name + ".", depth - 1)
+        return {name: (holder, key, value)}
+
+    def _of_framework(self, holder: Any, key: Any, value: Any, name: str, depth: int) -> Places:
+        """What says of itself that it has a state, such as torch's generators; and what the user's classes add."""
+        own = self._family.engine.own_state(value)
+        if own is not None:
+            return {name: (own[1], OWN_STATE, own[0]())}
+        if self._family.has_hidden_state(value):
+            return {name: (holder, key, value)}
+        if depth and not self._family.is_framework_class(type(value)) and _is_helper(value):
+            return self.places(value, (), name + ".", depth - 1)
+        return {}
+
+    def _items(self, value: Any, name: str, depth: int) -> Places:
+        """A list or dict that holds other things than plain values, item by item."""
+        found: Places = {}
+        if id(value) in self._seen:
+            return found
+        self._seen.add(id(value))
+        for key, item in list(value.items()) if isinstance(value, dict) else list(enumerate(value)):
+            holder, at = (None, NOWHERE) if isinstance(value, tuple) else (value, key)
+            found.update(self._place(holder, at, item, "{}.{}".format(name, key), depth - 1))
+        return found
+
+    def _partial(self, value: functools.partial, name: str, depth: int) -> Places:
+        found = self._place(None, NOWHERE, value.func, name + ".func", depth)
+        for key, item in list(enumerate(value.args)) + sorted(value.keywords.items()):
+            if _can_change(item):
+                found.update(self._place(None, NOWHERE, item, "{}.{}".format(name, key), depth))
+        return found
+
+    def _function(self, function: types.FunctionType, name: str, depth: int) -> Places:
+        if id(function) in self._seen:
+            return {}
+        self._seen.add(id(function))
+        found: Places = {}
+        for variable, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
+            try:
+                value = cell.cell_contents
+            except ValueError:
+                continue  # not bound yet
+            found.update(self._place(cell, None, value, "{}.{}".format(name, variable), depth))
+        for variable in sorted(_global_names(function.__code__)):
+            if variable in function.__globals__:
+                value = function.__globals__[variable]
+                found.update(self._global(function, variable, value, "{}.{}".format(name, variable), depth))
+        return found
+
+    def _global(self, function: types.FunctionType, variable: str, value: Any, name: str, depth: int) -> Places:
+        if isinstance(value, types.FunctionType):
+            return self._function(value, name, depth - 1) if depth and value.__module__ == function.__module__ else {}
+        if variable in _rebound_globals(function.__code__) or _can_change(value) \
+                or self._family.is_framework_object(value):
+            return self._place(function.__globals__, variable, value, name, depth)
+        return {}
+
+
+@functools.lru_cache(maxsize=1024)
+def _rebound_globals(code: types.CodeType) -> FrozenSet[str]:
+    """The names of global variables that a function, or one within it, rebinds."""
+    inner = [_rebound_globals(one) for one in code.co_consts if isinstance(one, types.CodeType)]
+    return frozenset(one.argval for one in dis.get_instructions(code)
+                     if one.opname in ("STORE_GLOBAL", "DELETE_GLOBAL")).union(*inner)
+
+
+@functools.lru_cache(maxsize=1024)
+def _global_names(code: types.CodeType) -> FrozenSet[str]:
+    """The names of global variables that a function, or one within it, reads or rebinds."""
+    inner = [_global_names(one) for one in code.co_consts if isinstance(one, types.CodeType)]
+    return frozenset(one.argval for one in dis.get_instructions(code)
+                     if one.opname in ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL")).union(*inner)
+
+
+def unwrapped(value: Any) -> Any:
+    """A list, dict or set as Python has it, where Keras has put one of its own that tracks what is in it."""
+    if isinstance(value, dict) and type(value).__module__ not in ("builtins", "collections"):
+        return {key: unwrapped(item) for key, item in value.items()}
+    if isinstance(value, list) and type(value) is not list:
+        return [unwrapped(item) for item in value]
+    return set(value) if isinstance(value, set) and type(value) is not set else value
+
+
+def _is_plain(value: Any) -> bool:
+    try:
+        plain_values.flatten(value)
+    except (plain_values.NotPlain, RecursionError):
+        return False
+    return True
+
+
+def is_users(kind: type) -> bool:
+    """Whether a class may be the user's own, those of the main script included."""
+    module = str(kind.__module__)
+    return module == "__main__" or (
+        module not in ("builtins", "random", "collections") and not module.startswith(("numpy", "_")))
+
+
+def _is_helper(value: Any) -> bool:
+    """An object of the user's own class, whose attributes are its state."""
+    return hasattr(value, "__dict__") and is_users(type(value))
+
+
+def _is_builtin(value: Any) -> bool:
+    """A function or method written in C."""
+    return callable(value) and not is_users(type(value)) and not isinstance(
+        value, (types.FunctionType, types.MethodType, functools.partial))
+
+
+def _can_change(value: Any) -> bool:
+    return isinstance(value, (list, dict, set, np.ndarray, *GENERATORS)) or _is_helper(value)
+
+

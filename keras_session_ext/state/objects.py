@@ -1,0 +1,311 @@
+"""What the model, its layers, losses, metrics and optimizers keep outside of the variables that Keras lists.
+
+Four ways lead to it: Keras's own saving protocol, for who overrides it
+(vocabularies, tables); tensors that an engine keeps beside the variables
+(torch's buffers); what a layer derives from its variables (`finalize_state`);
+and Python attributes: those that the user's own classes assign, plain settings
+of all objects, such as `trainable` and a rate that a callback changes, and what
+their functions close over.
+
+A step that is traced reads Python attributes when it is traced, and never
+again. A resumed process traces anew, so in the steps of its first epoch the
+attributes have the values with which these were traced first.
+"""
+
+import dis
+import functools
+import types
+from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Tuple
+
+from keras_session_ext.backend import saving_protocol
+from keras_session_ext.errors import StateMismatch
+from keras_session_ext.state import object_attributes, plain_values
+from keras_session_ext.state.attribute_places import Places, Walk, is_users
+from keras_session_ext.state.live_run import Run
+
+NAME = "objects"
+
+#: settings that Keras changes by itself
+_KERAS_SETS = frozenset(["built", "stop_training", "stop_evaluating", "stop_predicting", "compiled"])
+_TRACED_LATER = ("{} changed, and then a step was traced again, which keeps the value it is traced with; make it a "
+                 "variable (add_weight), or compile with run_eagerly=True")
+
+#: what a checkpoint of an earlier version of this package knows of them
+NOTHING: Dict[str, Any] = {"values": {}, "traced": {}, "script": {}, "own": {}, "buffers": {}, "missing": []}
+
+Values = Dict[str, Dict[str, Any]]
+
+
+class Seen(NamedTuple):
+    """The Python attributes of all objects at one moment.
+
+    Attributes:
+        prints: id of an object -> name -> fingerprint.
+        values: copies of those that are not the script's to say.
+    """
+
+    prints: Dict[int, Dict[str, str]]
+    values: Dict[int, Dict[str, Any]]
+
+
+def _objects(run: Run) -> List[Tuple[str, Any]]:
+    return list(object_attributes.keyed(run.family.model_objects(run.model)))
+
+
+# -- Python attributes
+
+
+def _places(run: Run) -> Iterator[Tuple[str, Any, Places]]:
+    """Where each object keeps its Python attributes."""
+    listed = _objects(run)
+    walk = Walk(run, [subject for _, subject in listed])
+    for key, subject in listed:
+        if isinstance(subject, types.FunctionType):
+            yield key, subject, walk.places(subject)
+        else:
+            places = walk.named_places(subject, sorted(_names(subject, walk, run)))
+            if hasattr(subject, "trainable"):  # its setter reaches the variables
+                places["trainable"] = subject, "trainable", bool(subject.trainable)
+            yield key, subject, places
+
+
+def _names(subject: Any, walk: Walk, run: Run) -> Iterator[str]:
+    family, assigned = run.family, _assigned_by_user(type(subject), walk)
+    adapts = hasattr(subject, "adapt") and family.is_framework_class(type(subject))
+    for name, value in vars(subject).items():
+        plain = isinstance(value, (bool, int, float, str)) or (
+            adapts and (family.as_array(value) is not None or not family.is_framework_object(value)))
+        if name not in _KERAS_SETS and (name in assigned or _is_users_own(value, run) or (
+                plain and not name.startswith("_"))):
+            yield name
+
+
+def _is_users_own(value: Any, run: Run) -> bool:
+    """A function or an object of the user's, wherever Keras keeps it."""
+    if isinstance(value, (types.FunctionType, types.MethodType, functools.partial)):
+        function = getattr(value, "func", getattr(value, "__func__", value))
+        return isinstance(function, types.FunctionType) and not run.family.is_framework_class(function)
+    return hasattr(value, "__dict__") and is_users(type(value)) and not isinstance(value, (type, types.ModuleType)) \
+        and not run.family.is_framework_class(type(value))
+
+
+def _assigned_by_user(kind: type, walk: Walk) -> FrozenSet[str]:
+    """The names of attributes that the methods of the user's own classes assign."""
+    return frozenset().union(*[_assigned(method.__code__) for _, method in walk.methods(kind)])
+
+
+@functools.lru_cache(maxsize=4096)
+def _assigned(code: types.CodeType) -> FrozenSet[str]:
+    inner = [_assigned(one) for one in code.co_consts if isinstance(one, types.CodeType)]
+    return frozenset(one.argval for one in dis.get_instructions(code) if one.opname == "STORE_ATTR").union(*inner)
+
+
+def _look(run: Run) -> Seen:
+    """Reads all attributes; copies those that are not the script's to say."""
+    seen = Seen({}, {})
+    for _, subject, places in _places(run):
+        found = object_attributes.read(places, run)
+        prints = seen.prints[id(subject)] = found.fingerprints()
+        begun = run.objects_begun.get(id(subject), {})
+        seen.values[id(subject)] = plain_values.copy(
+            {name: value for name, value in found.values.items() if begun.get(name) != prints[name]})
+    return seen
+
+
+def begin(run: Run) -> None:
+    """Remembers what the script says of each object: all but what every process makes anew."""
+    run.objects_begun = {}
+    for _, subject, places in _places(run):
+        found = object_attributes.read(places, run)
+        # what is adapted once, at the first start, is not the script's to say
+        run.objects_begun[id(subject)] = {} if hasattr(subject, "adapt") else object_attributes.baseline(found, {})
+    run.objects_traced = run.objects_stepped = None
+
+
+def values(run: Run) -> Dict[str, Any]:
+    """Copies of all attributes that can be captured, for a second start in one process."""
+    return dict(NOTHING, values={key: plain_values.copy(object_attributes.read(places, run).values)
+                                 for key, _, places in _places(run)})
+
+
+# -- the first step, which traces
+
+
+def step_begins(run: Run) -> None:
+    """Right before the first step of this process, behind every peer's hook: what it is about to be traced with."""
+    if run.family.traces(run.model) is not None:
+        run.objects_traced = _look(run)
+
+
+def step_over(run: Run) -> None:
+    """Right behind it."""
+    if run.objects_traced is not None:
+        run.objects_stepped, run.objects_traces = _look(run), 0
+
+
+def epoch_ends(run: Run, as_traced: bool) -> None:
+    """All steps of an epoch were made, and its validation: what was traced in it was traced with the same values?
+
+    Args:
+        run: the live run.
+        as_traced: they were made with the values of the first trace.
+    """
+    traces = run.family.traces(run.model) or 0
+    if run.objects_stepped is not None and traces > run.objects_traces and (as_traced or not _changed(run)):
+        run.objects_traces = traces
+
+
+def _changed(run: Run) -> List[str]:
+    """The attributes that have changed since the first step of this process was over."""
+    return ["{}.{}".format(_short(key), name) for key, subject, places in _places(run)
+            for name, print_ in object_attributes.read(places, run).fingerprints().items()
+            if run.objects_stepped.prints.get(id(subject), {}).get(name) != print_]
+
+
+# -- the kind
+
+
+def capture(run: Run) -> Dict[str, Any]:
+    state: Dict[str, Any] = {"values": {}, "traced": {}, "script": {}, "own": {}, "buffers": {}, "missing": []}
+    for key, subject, places in _places(run) if run.trains else ():
+        found = object_attributes.read(places, run)
+        changed, large = object_attributes.changed(found, run.objects_begun.get(id(subject), {}))
+        state["missing"] += ["{}.{}".format(_short(key), name) for name in found.opaque + large]
+        if changed:
+            state["values"][key] = changed
+            _add_traced(state, key, subject, run)
+    _add_own(state, run)
+    return state
+
+
+def _add_own(state: Dict[str, Any], run: Run) -> None:
+    """What objects save of themselves, and what the engine keeps beside their variables."""
+    known = [leaf.variable for leaf in run.family.model_variables(run.model)]
+    for key, subject in _objects(run):
+        try:
+            own = saving_protocol.read(subject, run.family.is_framework_class)
+            plain_values.flatten(own)
+        except Exception as error:  # a user's save_own_variables may raise anything
+            own = {}
+            state["missing"].append("{} ({}: {})".format(_short(key), type(error).__name__, error))
+        for name, made in (("own", own), ("buffers", run.family.engine.buffers(subject, known))):
+            if made:
+                state[name][key] = made
+
+
+def _add_traced(state: Dict[str, Any], key: str, subject: Any, run: Run) -> None:
+    """What the attributes that have changed since the step was traced were then: values, or the script's own."""
+    if run.objects_traced is None:
+        return
+    prints, values = (one.get(id(subject), {}) for one in run.objects_traced)
+    for name, value in state["values"][key].items():
+        if prints.get(name) == plain_values.fingerprint(value):
+            continue
+        if name in values:
+            state["traced"].setdefault(key, {})[name] = values[name]
+        else:
+            state["script"].setdefault(key, []).append(name)
+
+
+def why_not_exact(run: Run) -> List[str]:
+    """Reasons, asked at a save."""
+    if run.objects_stepped is None or (run.family.traces(run.model) or 0) <= max(run.objects_traces, 1):
+        return []
+    names = _changed(run)
+    return [_TRACED_LATER.format(", ".join(names))] if names else []
+
+
+def _short(key: str) -> str:
+    return key.split(" ")[0].rsplit(".", 1)[-1]
+
+
+def missing(state: Dict[str, Any]) -> List[str]:
+    """What could not be captured, as "Class.attribute (type)"."""
+    return list(state.get("missing", ()))
+
+
+def check(state: Dict[str, Any], run: Run) -> List[str]:
+    return []
+
+
+def before_build(state: Dict[str, Any], run: Run) -> None:
+    """What a layer needs before it is called the first time, such as its vocabulary."""
+    _write_own(state, run)
+
+
+def restore(state: Dict[str, Any], run: Run) -> None:
+    for key, subject, places in _places(run) if run.trains else ():
+        for name in object_attributes.put(subject, places, state["values"].get(key, {}), run):
+            run.report.because("{} has no {} any more".format(_short(key), name))
+    for key, subject in _objects(run):
+        if key in state["buffers"]:
+            run.family.engine.set_buffers(subject, state["buffers"][key])
+        saving_protocol.finalize(subject)
+    _write_own(state, run)
+
+
+def _write_own(state: Dict[str, Any], run: Run) -> None:
+    """By Keras's protocol, where an object does not have that state already."""
+    for key, subject in _objects(run):
+        own = state["own"].get(key)
+        if own is None or _has_own(subject, own, run):
+            continue
+        try:
+            saving_protocol.write(subject, own)
+        except Exception as error:  # Keras's load_assets and the user's load_own_variables may raise anything
+            raise StateMismatch("{} cannot load what it had saved of itself ({}: {}). Make it as it was when the "
+                                "checkpoint was taken, such as by adapt, before fit.".format(
+                                    _short(key), type(error).__name__, error))
+        if not _has_own(subject, own, run):
+            run.report.because("{} did not take back what it had saved of itself".format(_short(key)))
+
+
+def _has_own(subject: Any, own: Dict[str, Any], run: Run) -> bool:
+    try:
+        now = saving_protocol.read(subject, run.family.is_framework_class)
+        return plain_values.fingerprint(own) == plain_values.fingerprint(now)
+    except Exception:  # a layer that was never adapted has nothing to save
+        return False
+
+
+class TracedAttributes:
+    """Gives the attributes the values that the steps were traced with, in the first epoch of a resumed process.
+
+    Args:
+        state: of the checkpoint.
+        run: the live run, before anything is restored: its attributes are as the script makes them.
+    """
+
+    def __init__(self, state: Dict[str, Any], run: Run):
+        self._run = run
+        self._then: Values = {key: dict(values) for key, values in state["traced"].items()}
+        for key, _, places in _places(run) if state["script"] else ():
+            found = object_attributes.read(places, run).values
+            copies = {name: plain_values.copy(found[name]) for name in state["script"].get(key, ()) if name in found}
+            self._then.setdefault(key, {}).update(copies)
+        self._now: Optional[Values] = None
+
+    @property
+    def differ(self) -> bool:
+        """Whether there are such values."""
+        return any(self._then.values())
+
+    def put(self) -> None:
+        """Right before a step, behind every peer's hook."""
+        if self.differ and self._now is None:
+            self._now = self._swap(self._then)
+
+    def take_back(self) -> None:
+        """Right behind it."""
+        if self._now is not None:
+            self._swap(self._now)
+            self._now = None
+
+    def _swap(self, values: Values) -> Values:
+        before: Values = {}
+        for key, subject, places in _places(self._run):
+            wanted = values.get(key, {})
+            found = object_attributes.read(places, self._run).values
+            before[key] = {name: plain_values.copy(found[name]) for name in wanted if name in found}
+            object_attributes.put(subject, places, wanted, self._run)
+        return before
