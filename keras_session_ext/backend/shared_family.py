@@ -1,6 +1,7 @@
 """What all families have in common: how a running fit is found, and how other callbacks are looked at."""
 
 import abc
+import weakref
 from types import FrameType
 from typing import Any, Dict, FrozenSet, List, Optional, Sequence
 
@@ -90,13 +91,18 @@ class SharedFamily(Family):
         return _package(kind) in self.framework_packages
 
     def is_framework_object(self, value: Any) -> bool:
-        return any(map(self.is_framework_class, type(value).__mro__))
+        known = _of_framework.get(type(value))
+        if known is None:
+            known = _of_framework[type(value)] = any(map(self.is_framework_class, type(value).__mro__))
+        return known
 
     def has_hidden_state(self, value: Any) -> bool:
         return hasattr(type(value), "__next__") or str(getattr(value, "dtype", "")).startswith("key<") or any(
             base.__name__ in _HIDDEN for base in type(value).__mro__)
 
 
+#: class -> whether it, or one that it is derived from, comes with a framework
+_of_framework: "weakref.WeakKeyDictionary[type, bool]" = weakref.WeakKeyDictionary()
 #: framework's objects whose state can neither be read nor derived
 _HIDDEN = ("MutableHashTable", "DenseHashTable", "QueueBase", "TensorArray")
 

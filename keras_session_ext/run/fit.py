@@ -30,10 +30,10 @@ import time
 from typing import Any, Callable, Dict, List, Optional
 
 from keras_session_ext.backend.contracts.family import Family
-from keras_session_ext.backend.contracts.feed import FeedListener
+from keras_session_ext.backend.contracts.feed import Feed, FeedListener
 from keras_session_ext.backend.hooks.fit_frames import generator_of
 from keras_session_ext.checkpoint import header
-from keras_session_ext.errors import ConfigError, UnsupportedBackend
+from keras_session_ext.errors import ConfigError, StateMismatch, UnsupportedBackend
 from keras_session_ext.lifecycle.record import place
 from keras_session_ext.run.resume import restore_weights
 from keras_session_ext.run.session import Session
@@ -110,10 +110,22 @@ class FitDriver(FeedListener):
         run.validation_data, run.content = self._family.fit_data(frame)
         if session.follow_data(feed, int(frame.f_locals.get("epochs") or 0)):
             began = time.monotonic()
-            self._family.build(run.model, feed, session.resume.meet())
+            self._build(feed)
             self._family.set_initial_epoch(run.model, session.restore(began))
         session.begin_training()
         self.phase = Phase.READY
+
+    def _build(self, feed: Feed) -> None:
+        """Makes the variables that are to be restored."""
+        run, resume = self.session.run, self.session.resume
+        tables = resume.meet()
+        try:
+            self._family.build(run.model, feed, tables)
+        except Exception as error:  # whatever the user's code says to a made-up batch
+            raise StateMismatch(
+                "The checkpoint {} cannot be restored: the model's variables cannot be made before its first batch "
+                "({}: {}). Build the model before fit: call it on a batch, or model.build(shape).".format(
+                    resume.candidate.info.path, type(error).__name__, error)) from error
 
     def epoch_begin(self, epoch: int) -> None:
         """Before any peer's `on_epoch_begin`."""

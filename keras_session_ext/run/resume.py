@@ -113,6 +113,7 @@ class Resume:
         if over:
             self._check_same_fit(script)
             state.data.pass_over(states["data"], run)
+        state.objects.begin_again(run.objects_script, run)  # as they were before the model was built
         self.traced = state.objects.TracedAttributes(states["objects"], run)
         for kind in state.KINDS:
             if kind.NAME in self.report.kinds:

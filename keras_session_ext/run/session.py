@@ -170,12 +170,12 @@ class Session:
         run.feed, run.validation, run.validation_iterators = feed, None, 0
         self._epochs = epochs
         if self._pristine is not None:  # the same objects again: what they learnt after the checkpoint goes
-            for kind, values in self._pristine:
-                kind.restore(values, run)
+            state.objects.begin_again(self._pristine[0], run)
+            state.callbacks.restore(self._pristine[1], run)
         state.callbacks.begin(run)
         state.objects.begin(run)
         self.steps = TracedSteps(run)
-        self._pristine = [(kind, kind.values(run)) for kind in (state.objects, state.callbacks)]
+        self._pristine = run.objects_script, state.callbacks.values(run)
         state.data.begin(run)
         self._script = describe_script(run, epochs)
         before = run.progress

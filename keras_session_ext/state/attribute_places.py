@@ -71,6 +71,8 @@ class Walk:
                         yield name, value
 
     def _place(self, holder: Any, key: Any, value: Any, name: str, depth: int) -> Places:
+        if type(value) in (bool, int, float, str):
+            return {name: (holder, key, value)}
         if isinstance(value, _STATELESS) or _is_builtin(value) or id(value) in self._listed:
             return {}
         if self._family.as_array(value) is not None:

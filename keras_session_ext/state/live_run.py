@@ -26,6 +26,7 @@ class Run:
         before: fingerprints of the peers' attributes right before `on_train_begin`.
         baseline: fingerprints of the peers' attributes right after `on_train_begin`.
         objects_begun: fingerprints of the attributes of the model's objects at the beginning, by id of the object.
+        objects_script: copies of their values then.
         objects_traced, objects_stepped: what these were right before and right behind this process's first step.
         objects_traces: how many traces were made with the attributes as they were then.
         generator: the user's own, if fit was given one.
@@ -50,6 +51,7 @@ class Run:
         self.before: Dict[str, Any] = {}
         self.baseline: Dict[str, Any] = {}
         self.objects_begun: Dict[int, Dict[str, str]] = {}
+        self.objects_script: Dict[int, Dict[str, Any]] = {}
         self.objects_traced: Any = None
         self.objects_stepped: Any = None
         self.objects_traces = 0

@@ -25,6 +25,7 @@ from keras_session_ext.state.live_run import Run
 
 NAME = "objects"
 
+_SETTINGS = (bool, int, float, str)
 #: settings that Keras changes by itself
 _KERAS_SETS = frozenset(["built", "stop_training", "stop_evaluating", "stop_predicting", "compiled"])
 _TRACED_LATER = ("{} changed, and then a step was traced again, which keeps the value it is traced with; make it a "
@@ -73,15 +74,20 @@ def _names(subject: Any, walk: Walk, run: Run) -> Iterator[str]:
     family, assigned = run.family, _assigned_by_user(type(subject), walk)
     adapts = hasattr(subject, "adapt") and family.is_framework_class(type(subject))
     for name, value in vars(subject).items():
-        plain = isinstance(value, (bool, int, float, str)) or (
-            adapts and (family.as_array(value) is not None or not family.is_framework_object(value)))
-        if name not in _KERAS_SETS and (name in assigned or _is_users_own(value, run) or (
-                plain and not name.startswith("_"))):
+        if name in assigned:
+            yield name
+        elif type(value) in _SETTINGS or name in _KERAS_SETS:
+            if not name.startswith("_") and name not in _KERAS_SETS:
+                yield name
+        elif _is_users_own(value, run) or (adapts and not name.startswith("_") and (
+                family.as_array(value) is not None or not family.is_framework_object(value))):
             yield name
 
 
 def _is_users_own(value: Any, run: Run) -> bool:
     """A function or an object of the user's, wherever Keras keeps it."""
+    if value is None or type(value) in (list, tuple, dict):
+        return False
     if isinstance(value, (types.FunctionType, types.MethodType, functools.partial)):
         function = getattr(value, "func", getattr(value, "__func__", value))
         return isinstance(function, types.FunctionType) and not run.family.is_framework_class(function)
@@ -114,18 +120,24 @@ def _look(run: Run) -> Seen:
 
 def begin(run: Run) -> None:
     """Remembers what the script says of each object: all but what every process makes anew."""
-    run.objects_begun = {}
+    run.objects_begun, run.objects_script = {}, {}
     for _, subject, places in _places(run):
         found = object_attributes.read(places, run)
         # what is adapted once, at the first start, is not the script's to say
         run.objects_begun[id(subject)] = {} if hasattr(subject, "adapt") else object_attributes.baseline(found, {})
+        run.objects_script[id(subject)] = plain_values.copy(found.values)
     run.objects_traced = run.objects_stepped = None
 
 
-def values(run: Run) -> Dict[str, Any]:
-    """Copies of all attributes that can be captured, for a second start in one process."""
-    return dict(NOTHING, values={key: plain_values.copy(object_attributes.read(places, run).values)
-                                 for key, _, places in _places(run)})
+def begin_again(script: Dict[int, Dict[str, Any]], run: Run) -> None:
+    """Gives the attributes the values that the script gave them: a fit that failed, or a build, has changed them.
+
+    Args:
+        script: `run.objects_script` of then.
+        run: the live run.
+    """
+    for _, subject, places in _places(run):
+        object_attributes.put(subject, places, script.get(id(subject), {}), run)
 
 
 # -- the first step, which traces
@@ -279,8 +291,8 @@ class TracedAttributes:
     def __init__(self, state: Dict[str, Any], run: Run):
         self._run = run
         self._then: Values = {key: dict(values) for key, values in state["traced"].items()}
-        for key, _, places in _places(run) if state["script"] else ():
-            found = object_attributes.read(places, run).values
+        for key, subject, places in _places(run) if state["script"] else ():
+            found = dict(object_attributes.read(places, run).values, **run.objects_script.get(id(subject), {}))
             copies = {name: plain_values.copy(found[name]) for name in state["script"].get(key, ()) if name in found}
             self._then.setdefault(key, {}).update(copies)
         self._now: Optional[Values] = None

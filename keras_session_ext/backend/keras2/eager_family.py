@@ -14,6 +14,7 @@ from keras_session_ext.backend.engines.tensorflow import TensorFlow
 from keras_session_ext.backend.engines.traced_graphs import UNLISTED
 from keras_session_ext.backend.feeds.batch_tap import digest
 from keras_session_ext.backend.feeds.keras2_feed import Keras2Feed
+from keras_session_ext.backend.feeds.made_up_batches import first_that_runs, made_up_batches
 from keras_session_ext.backend.feeds.older_keras2_feed import OlderKeras2Feed
 from keras_session_ext.backend.keras2.keras2_family import Keras2
 from keras_session_ext.backend.randomness import host_random
@@ -151,20 +152,11 @@ class Eager(EagerAccess, Keras2):
         step, dataset = self._steps[model], feed.dataset
         traced = _traceable(step.function)
         if traced is None:
-            step(iter(self._empty(dataset)))
+            first_that_runs(lambda batch: step(iter(self.tensorflow.data.Dataset.from_tensors(batch).repeat())),
+                            made_up_batches(dataset.element_spec))
             return
         with step.ops.active():
             traced(iter(dataset.take(0)))  # makes no iterator of the dataset itself, which might shuffle anew
-
-    def _empty(self, dataset: Any) -> Any:
-        """Batches of zeros like those of a dataset."""
-        tf = self.tensorflow
-
-        def zeros(spec: Any) -> Any:
-            return tf.zeros([2 if length is None else length for length in spec.shape], spec.dtype)
-
-        batch = tf.nest.map_structure(zeros, dataset.element_spec)
-        return tf.data.Dataset.from_tensors(batch).repeat()
 
     def build_optimizers(self, model: Any, tables: Sequence[Dict[str, Any]] = ()) -> None:
         """Makes the slots of the compiled optimizer."""

@@ -12,9 +12,10 @@ import numpy as np
 from keras_session_ext.backend.contracts.family import KerasParts
 from keras_session_ext.backend.contracts.feed import Feed, FeedListener, SilentListener
 from keras_session_ext.backend.engines import ENGINES
-from keras_session_ext.backend.engines.traced_graphs import UNLISTED
+from keras_session_ext.backend.engines.traced_graphs import UNLISTED, callables_within
 from keras_session_ext.backend.feeds.batch_tap import digest
 from keras_session_ext.backend.feeds.keras3_feed import Keras3Feed
+from keras_session_ext.backend.feeds.made_up_batches import first_that_runs, made_up_batches
 from keras_session_ext.backend.keras3.keras3_file_parts import keras3_parts
 from keras_session_ext.backend.optimizers import as_text, optimizer_settings, optimizers_of
 from keras_session_ext.backend.randomness import host_random
@@ -181,15 +182,29 @@ class Keras3(Keras3Access, SharedFamily):
         if self.engine.name != "tensorflow":  # fit built model and metrics before the callbacks were called
             self.build_optimizers(model, tables)
             return
-        batch = self._empty_batch(feed.dataset)
-        if len(self.optimizers(model)) > 1:  # only its own train step knows which weights each one updates
-            self._throw_away_step(model, batch)
-            return
+        several = len(self.optimizers(model)) > 1  # only its own train step knows which weights each one updates
+        if several or not self._symbolically_built(model, feed.dataset.element_spec):
+            self._throw_away_step(model, feed.dataset)
+        if not several:
+            self.build_optimizers(model)
+
+    @staticmethod
+    def _symbolically_built(model: Any, spec: Any) -> bool:
         try:
-            model._symbolic_build(data_batch=batch)
-        except Exception:  # a model that cannot be called on its data: Keras raises whatever the user's code met
-            self._throw_away_step(model, batch)
-        self.build_optimizers(model)
+            model._symbolic_build(data_batch=spec)
+        except Exception:  # a model that cannot be called on its data alone: Keras raises whatever the user's code met
+            return False
+        return True
+
+    def _throw_away_step(self, model: Any, dataset: Any) -> None:
+        """Traces a step without running it, or runs one on a made-up batch, in a function that is then made anew."""
+        model.make_train_function(force=True)
+        traced = [one for one in callables_within([model.train_function]) if hasattr(one, "get_concrete_function")]
+        if traced and not model.run_eagerly:
+            traced[0].get_concrete_function(iter(dataset.take(0)))  # no iterator of the dataset itself
+        else:
+            first_that_runs(lambda batch: model.train_function(iter([batch])), made_up_batches(dataset.element_spec))
+        model.make_train_function(force=True)
 
     def build_optimizers(self, model: Any, tables: Sequence[Dict[str, Any]] = ()) -> None:
         optimizer = getattr(model, "optimizer", None)
@@ -199,21 +214,6 @@ class Keras3(Keras3Access, SharedFamily):
         for table, optimizer in zip(tables, self.optimizers(model)):
             if not optimizer.built and table.get("trains"):
                 optimizer.build([variables[number] for number in table["trains"] if number < len(variables)])
-
-    @staticmethod
-    def _empty_batch(dataset: Any) -> Any:
-        import tensorflow as tf
-
-        def zeros(spec: Any) -> Any:
-            return tf.zeros([2 if length is None else length for length in spec.shape], spec.dtype)
-
-        return tf.nest.map_structure(zeros, dataset.element_spec)
-
-    def _throw_away_step(self, model: Any, batch: Any) -> None:
-        """One step on zeros, in a train function that is then made anew."""
-        model.make_train_function(force=True)
-        model.train_function(iter([batch]))
-        model.make_train_function(force=True)
 
     def stand_in(self, model: Any, active: bool, logs: Dict[str, float]) -> None:
         """Swaps the train function for one that trains nothing, and back."""
