@@ -320,6 +320,20 @@ def tensor_attribute(first):
     return {"model": sequential(Moving())}
 
 
+@case("torch")
+def weights_that_share_a_path(first):
+    """Keras's trainer zeroes the gradients of one of them."""
+    class Twins(layers.Layer):
+        def build(self, shape):
+            self.one = self.add_weight(name="w", shape=(6, 6))
+            self.other = self.add_weight(name="w", shape=(6, 6))
+
+        def call(self, x):
+            return keras.ops.matmul(keras.ops.matmul(x, self.one), self.other)
+
+    return {"model": sequential(Twins(), optimizer=keras.optimizers.Adam(0.01))}
+
+
 # -- losses, metrics, optimizers
 
 

@@ -1,14 +1,17 @@
 """Where a Python object keeps its state: dotted name -> (holder, key, value).
 
-Followed are its attributes, the attributes of its own helper objects, what its
-functions and methods close over and the global variables they rebind or name,
-and the variables of Keras objects it holds. What comes with the framework has
-no state here, unless it says so itself.
+Followed are its attributes, those of its own helper objects and of the script's
+classes, what its functions and methods close over, have as defaults and name of
+the script's modules, and the variables of Keras objects it holds. What comes
+with the framework has no state here, unless it says so itself. What cannot
+change is left out; of all else it is told where it is, whatever it is.
 """
 
 import dis
 import functools
 import random
+import sys
+import sysconfig
 import types
 from typing import Any, Dict, FrozenSet, Iterator, Sequence, Tuple
 
@@ -18,7 +21,10 @@ from keras_session_ext.state import plain_values
 from keras_session_ext.state.live_run import Run
 
 _STATELESS = (types.ModuleType, types.BuiltinFunctionType, type)
-_STATELESS_MODULES = ("_io", "io", "_thread", "threading", "logging", "pathlib", "re", "socket", "concurrent", "queue")
+_STATELESS_MODULES = ("_io", "io", "_thread", "threading", "logging", "pathlib", "re", "socket", "concurrent",
+                      "datetime", "decimal", "fractions", "enum", "typing", "abc", "uuid")
+_SCALARS = (bool, int, float, str)
+_UNCHANGING = (type(None), complex, bytes, range, slice, property, np.dtype, type(Ellipsis), type(NotImplemented))
 GENERATORS = (random.Random, np.random.RandomState, np.random.Generator)
 _DEPTH = 3
 VARIABLES = object()  # in place of a key: the holder is a list of variables
@@ -59,6 +65,7 @@ class Walk:
             found.update(self._place(subject, name, vars(subject)[name], prefix + name, depth))
         for name, method in self.methods(type(subject)):
             found.update(self._function(method, prefix + name, depth))
+        found.update(self._class(type(subject), prefix + type(subject).__name__, depth))
         return found
 
     def methods(self, kind: type) -> Iterator[Tuple[str, types.FunctionType]]:
@@ -71,8 +78,10 @@ class Walk:
                         yield name, value
 
     def _place(self, holder: Any, key: Any, value: Any, name: str, depth: int) -> Places:
-        if type(value) in (bool, int, float, str):
+        if type(value) in _SCALARS:
             return {name: (holder, key, value)}
+        if isinstance(value, type):
+            return self._class(value, name, depth)
         if isinstance(value, _STATELESS) or _is_builtin(value) or id(value) in self._listed:
             return {}
         if self._family.as_array(value) is not None:
@@ -120,10 +129,22 @@ class Walk:
             found.update(self._place(holder, at, item, "{}.{}".format(name, key), depth - 1))
         return found
 
+    def _class(self, kind: type, name: str, depth: int) -> Places:
+        """The class attributes of a class of the script's, such as a counter that all its objects share."""
+        found: Places = {}
+        for base in kind.__mro__ if depth else ():
+            if id(base) in self._seen or not is_of_script(base.__module__):
+                continue
+            self._seen.add(id(base))
+            for key, value in sorted(vars(base).items()):
+                if not key.startswith("__") and not _is_descriptor(value):
+                    found.update(self._place(base, key, value, "{}.{}".format(name, key), depth - 1))
+        return found
+
     def _partial(self, value: functools.partial, name: str, depth: int) -> Places:
         found = self._place(None, NOWHERE, value.func, name + ".func", depth)
         for key, item in list(enumerate(value.args)) + sorted(value.keywords.items()):
-            if _can_change(item):
+            if not isinstance(item, _SCALARS + _UNCHANGING):
                 found.update(self._place(None, NOWHERE, item, "{}.{}".format(name, key), depth))
         return found
 
@@ -138,27 +159,35 @@ class Walk:
             except ValueError:
                 continue  # not bound yet
             found.update(self._place(cell, None, value, "{}.{}".format(name, variable), depth))
-        for variable in sorted(_global_names(function.__code__)):
-            if variable in function.__globals__:
-                value = function.__globals__[variable]
-                found.update(self._global(function, variable, value, "{}.{}".format(name, variable), depth))
+        for number, value in enumerate([*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]):
+            if not isinstance(value, _SCALARS + _UNCHANGING):  # def f(x, seen=[])
+                found.update(self._place(None, NOWHERE, value, "{}.default {}".format(name, number), depth))
+        found.update(self._place(None, NOWHERE, vars(function), name + ".attributes", depth))
+        found.update(self._names(function.__code__, function.__globals__, name, depth))
         return found
 
-    def _global(self, function: types.FunctionType, variable: str, value: Any, name: str, depth: int) -> Places:
+    def _names(self, code: types.CodeType, scope: Dict[str, Any], name: str, depth: int) -> Places:
+        """What a function names of the global variables of its module, and of other modules of the script."""
+        found: Places = {}
+        for variable in sorted(_global_names(code)):
+            if variable not in scope:
+                continue
+            value, where = scope[variable], "{}.{}".format(name, variable)
+            if isinstance(value, types.ModuleType):
+                if is_of_script(value.__name__):
+                    for inner in sorted(_attribute_names(code).intersection(vars(value))):
+                        found.update(self._global(vars(value), inner, "{}.{}".format(where, inner), depth))
+            else:
+                found.update(self._global(scope, variable, where, depth))
+        return found
+
+    def _global(self, scope: Dict[str, Any], variable: str, name: str, depth: int) -> Places:
+        value = scope[variable]
         if isinstance(value, types.FunctionType):
-            return self._function(value, name, depth - 1) if depth and value.__module__ == function.__module__ else {}
-        if variable in _rebound_globals(function.__code__) or _can_change(value) \
-                or self._family.is_framework_object(value):
-            return self._place(function.__globals__, variable, value, name, depth)
-        return {}
-
-
-@functools.lru_cache(maxsize=1024)
-def _rebound_globals(code: types.CodeType) -> FrozenSet[str]:
-    """The names of global variables that a function, or one within it, rebinds."""
-    inner = [_rebound_globals(one) for one in code.co_consts if isinstance(one, types.CodeType)]
-    return frozenset(one.argval for one in dis.get_instructions(code)
-                     if one.opname in ("STORE_GLOBAL", "DELETE_GLOBAL")).union(*inner)
+            return self._function(value, name, depth - 1) if depth and is_of_script(value.__module__) else {}
+        if isinstance(value, (types.ModuleType, *_UNCHANGING)):
+            return {}
+        return self._place(scope, variable, value, name, depth)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -167,6 +196,27 @@ def _global_names(code: types.CodeType) -> FrozenSet[str]:
     inner = [_global_names(one) for one in code.co_consts if isinstance(one, types.CodeType)]
     return frozenset(one.argval for one in dis.get_instructions(code)
                      if one.opname in ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL")).union(*inner)
+
+
+@functools.lru_cache(maxsize=1024)
+def _attribute_names(code: types.CodeType) -> FrozenSet[str]:
+    """The names of attributes that a function, or one within it, reads or sets, of whatever object."""
+    inner = [_attribute_names(one) for one in code.co_consts if isinstance(one, types.CodeType)]
+    return frozenset(code.co_names).union(*inner)
+
+
+@functools.lru_cache(maxsize=1024)
+def is_of_script(module: Any) -> bool:
+    """Whether a module is the main script, or one of those that lie beside it: no installed package."""
+    path = str(getattr(sys.modules.get(str(module)), "__file__", None) or "")
+    standard = sysconfig.get_paths()["stdlib"]
+    installed = "site-packages" in path or "dist-packages" in path or path.startswith(standard)
+    return module == "__main__" or (bool(path) and not installed and not str(module).startswith("keras_session_ext"))
+
+
+def _is_descriptor(value: Any) -> bool:
+    """A method, property or the like of a class."""
+    return hasattr(type(value), "__get__") or isinstance(value, (staticmethod, classmethod))
 
 
 def unwrapped(value: Any) -> Any:
@@ -202,9 +252,3 @@ def _is_builtin(value: Any) -> bool:
     """A function or method written in C."""
     return callable(value) and not is_users(type(value)) and not isinstance(
         value, (types.FunctionType, types.MethodType, functools.partial))
-
-
-def _can_change(value: Any) -> bool:
-    return isinstance(value, (list, dict, set, np.ndarray, *GENERATORS)) or _is_helper(value)
-
-

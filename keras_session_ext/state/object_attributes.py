@@ -115,21 +115,24 @@ def changed(found: Attributes, begun: Dict[str, str]) -> Tuple[Dict[str, Any], L
 
 
 def put_back(subject: Any, values: Dict[str, Any], skipped: set, run: Run) -> List[str]:
-    """Sets captured values; returns the names for which there is no place any more."""
-    return put(subject, Walk(run).places(subject, skipped), values, run)
+    """Sets captured values; returns the names that do not have theirs then, because there is no place for it."""
+    put(subject, Walk(run).places(subject, skipped), values, run)
+    return lost(values, look(subject, skipped, run))
 
 
-def put(subject: Any, places: Places, values: Dict[str, Any], run: Run) -> List[str]:
-    """The same, where the places are known."""
-    lost = []
+def lost(values: Dict[str, Any], found: Attributes) -> List[str]:
+    """The names of values that were to be put back and are not there."""
+    prints = found.fingerprints()
+    return [name for name, value in values.items() if prints.get(name) != plain_values.fingerprint(value)]
+
+
+def put(subject: Any, places: Places, values: Dict[str, Any], run: Run) -> None:
+    """Sets values at known places, as far as there is a place."""
     for name, value in values.items():
         if name in places:
             _set(*places[name], plain_values.copy(value), run.family)
         elif "." not in name:
             setattr(subject, name, plain_values.copy(value))
-        else:
-            lost.append(name)
-    return lost
 
 
 def _set(holder: Any, key: Any, live: Any, value: Any, family: Family) -> None:
@@ -149,7 +152,10 @@ def _put(holder: Any, key: Any, value: Any) -> None:
     elif isinstance(holder, (dict, list)):
         holder[key] = value
     elif key is not NOWHERE:
-        setattr(holder, key, value)
+        try:
+            setattr(holder, key, value)
+        except AttributeError:  # a frozen dataclass
+            object.__setattr__(holder, key, value)
 
 
 def _in_place(live: Any, value: Any) -> bool:

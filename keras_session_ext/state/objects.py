@@ -247,8 +247,10 @@ def before_build(state: Dict[str, Any], run: Run) -> None:
 
 def restore(state: Dict[str, Any], run: Run) -> None:
     for key, subject, places in _places(run) if run.trains else ():
-        for name in object_attributes.put(subject, places, state["values"].get(key, {}), run):
-            run.report.because("{} has no {} any more".format(_short(key), name))
+        object_attributes.put(subject, places, state["values"].get(key, {}), run)
+    for key, _, places in _places(run) if run.trains else ():
+        for name in object_attributes.lost(state["values"].get(key, {}), object_attributes.read(places, run)):
+            run.report.because("{}.{} could not be put back".format(_short(key), name))
     for key, subject in _objects(run):
         if key in state["buffers"]:
             run.family.engine.set_buffers(subject, state["buffers"][key])

@@ -4,9 +4,11 @@ In this process, on JAX; every start makes all its objects anew and seeds nothin
 """
 
 import collections
+import dataclasses
 import functools
 import itertools
 import os
+import queue
 import random
 import shutil
 import types
@@ -14,6 +16,7 @@ import types
 import keras
 import numpy as np
 import pytest
+import shared_counter
 from sources import digits
 
 import keras_session_ext as kse
@@ -74,6 +77,8 @@ def plain(held):
         return held.state.numpy()
     if isinstance(held, keras.metrics.Metric):
         return held.result()
+    if isinstance(held, (Frozen, queue.Queue)):
+        return held.count if isinstance(held, Frozen) else list(held.queue)
     if isinstance(held, (random.Random, np.random.Generator)):
         return held.random()
     return list(held.items()) if isinstance(held, dict) else list(held) if isinstance(held, collections.deque) else held
@@ -246,7 +251,64 @@ def metric_over_epochs():
     return [], {}, lambda: None, {"metrics": [Seen(), "accuracy"]}
 
 
+class Shared:
+    """All its objects count in the class."""
+
+    count = 0
+
+
+def in_a_class():
+    Shared.count = 0
+
+    class Counts(Callback):
+        made = 0
+
+        def on_epoch_end(self, epoch, logs=None):
+            Shared.count += 1
+            type(self).made += 1
+
+    peer = Counts()
+    return [peer], {}, lambda: (Shared.count, peer.made)
+
+
+def in_a_default():
+    def seen(epoch, logs, memory=[]):
+        memory.append(epoch)
+
+    return [keras.callbacks.LambdaCallback(on_epoch_end=seen)], {}, lambda: seen.__defaults__
+
+
+def in_a_function():
+    def seen(epoch, logs):
+        seen.count = getattr(seen, "count", 0) + 1
+
+    return [keras.callbacks.LambdaCallback(on_epoch_end=seen)], {}, lambda: seen.count
+
+
+def in_another_module():
+    shared_counter.count, shared_counter.seen = 0, []
+
+    class Counts(Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            shared_counter.tick()
+            shared_counter.seen.append(epoch)
+
+    return [Counts()], {}, lambda: (shared_counter.count, shared_counter.seen)
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    count: int = 0
+
+
+def in_a_frozen_dataclass():
+    return attribute(Frozen, lambda self, epoch: setattr(self, "held", Frozen(self.held.count + 1)))
+
+
 EXACT = {
+    "a class": in_a_class, "a default": in_a_default, "a function's attribute": in_a_function,
+    "another module": in_another_module, "a frozen dataclass": in_a_frozen_dataclass(),
+    "a queue": attribute(queue.Queue, lambda self, epoch: self.held.put(epoch)),
     "a deque": attribute(lambda: collections.deque(maxlen=2), append),
     "a defaultdict": attribute(lambda: collections.defaultdict(list), lambda self, epoch: self.held[epoch].append(1)),
     "an unseeded generator, used late": attribute(
@@ -274,6 +336,52 @@ def iterator():
     return attribute(lambda: itertools.cycle([1, 2, 3]), lambda self, epoch: next(self.held))()[:2] + (lambda: None,)
 
 
+Pair = collections.namedtuple("Pair", "first second")
+
+
+def namedtuple_made_anew():
+    def use(self, epoch):
+        self.held = Pair(epoch + 1, object)
+
+    def script():
+        peers, arguments, _ = attribute(lambda: Pair(0, object), use)()
+        peers[0].on_train_batch_begin = lambda batch, logs=None: use(peers[0], 9)
+        return peers, arguments, lambda: None
+
+    return script()
+
+
+def endless():
+    while True:
+        yield 1
+
+
+steps = endless()
+
+
+class Slots:
+    __slots__ = ("count",)
+
+
+slots = Slots()
+
+
+def global_generator():
+    class Draws(Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            next(steps)
+
+    return [Draws()], {}, lambda: None
+
+
+def global_slots():
+    class Counts(Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            slots.count = epoch
+
+    return [Counts()], {}, lambda: None
+
+
 def unseeded_split():
     rows = np.random.permutation(96)
     return [], {"x": X[rows[:64]], "y": Y[rows[:64]], "validation_data": (X[rows[64:]], Y[rows[64:]])}, lambda: None
@@ -289,6 +397,9 @@ def one_shuffle_for_two():
 
 @pytest.mark.parametrize("script, text", [
     (iterator, "Peer.held (cycle) cannot be captured"),
+    (namedtuple_made_anew, "Peer.held.0 could not be put back"),
+    (global_generator, "Draws.on_epoch_end.steps (generator) cannot be captured"),
+    (global_slots, "Counts.on_epoch_end.slots (Slots) cannot be captured"),
     (unseeded_split, "arrays given to fit for training are not those"),
     (one_shuffle_for_two, "one shuffled tf.data.Dataset"),
 ])

@@ -59,10 +59,22 @@ class Torch(Engine):
         return type(value)(map(self._tensors, value)) if type(value) in (list, tuple) else value
 
     def buffers(self, subject: Any, known: Sequence[Any]) -> Dict[str, Any]:
-        """Buffers of the layer and of modules of torch in it, and parameters that Keras does not track."""
+        """Buffers of the layer and of modules of torch in it, parameters that Keras does not track, and gradients."""
         tracked = {id(variable.value) for variable in known}
-        return {name: self._copy(tensor.detach()) for name, tensor in self._beside(subject).items()
-                if id(tensor) not in tracked}
+        found = {name: tensor for name, tensor in self._beside(subject).items() if id(tensor) not in tracked}
+        found.update((name, one.grad) for name, one in self._never_zeroed(subject).items() if one.grad is not None)
+        return {name: self._copy(tensor.detach()) for name, tensor in found.items()}
+
+    def _never_zeroed(self, subject: Any) -> Dict[str, Any]:
+        """Parameters of a model that share their path: its trainer knows one of them, and the others' gradients add up.
+
+        https://github.com/keras-team/keras/blob/v3.15.0/keras/src/backend/torch/layer.py (_track_variables)
+        """
+        if not hasattr(subject, "train_step"):
+            return {}
+        zeroed = {id(parameter) for parameter in subject.parameters()}
+        return {"gradient {}".format(number): variable.value for number, variable in enumerate(
+            subject.trainable_variables) if id(variable.value) not in zeroed}
 
     def _beside(self, subject: Any) -> Dict[str, Any]:
         if not isinstance(subject, self._torch.nn.Module):
@@ -75,10 +87,13 @@ class Torch(Engine):
         return found
 
     def set_buffers(self, subject: Any, values: Dict[str, np.ndarray]) -> None:
-        beside = self._beside(subject)
+        beside, without_zero = self._beside(subject), self._never_zeroed(subject)
         with self._torch.no_grad():
             for name, value in values.items():
-                beside[name].copy_(self._tensors(value))
+                if name in without_zero:
+                    without_zero[name].grad = self._tensors(value).to(without_zero[name].device)
+                else:
+                    beside[name].copy_(self._tensors(value))
 
     def release(self) -> None:
         """Nothing is kept."""
