@@ -71,10 +71,10 @@ class _First:
         self.driver.train_batch_begin(batch)
 
     def on_train_batch_end(self, batch: int, logs: Optional[Dict[str, Any]] = None) -> None:
-        self.driver.train_batch_end()
+        self.driver.train_batch_end(batch, logs)
 
     def on_epoch_end(self, epoch: int, logs: Optional[Dict[str, Any]] = None) -> None:
-        self.driver.epoch_ends()
+        self.driver.epoch_ends(logs)
 
     def on_test_begin(self, logs: Optional[Dict[str, Any]] = None) -> None:
         self.driver.test_begin()
@@ -143,6 +143,8 @@ class SessionCheckpoint(_Bound):
         on_error: "warn" a failed save is told and training goes on; "raise".
         verbose: 0 prints nothing, 1 the resume report.
         group: let the group of the files read and write, too (mode 0660, not 0600).
+        witness: note what each step gave, and compare the steps that a resume trains again: the report says
+            `witnessed`, or which step differs first.
 
     Attributes:
         resume_report: the last `ResumeReport`.
@@ -161,12 +163,13 @@ class SessionCheckpoint(_Bound):
 
     def __init__(self, directory: LocalPath, save: Optional[PolicyLike] = None, keep: Optional[KeepPolicy] = None,
                  restore: LocalPath = "auto", background: bool = True, on_error: str = "warn", verbose: int = 1,
-                 group: bool = False):
+                 group: bool = False, witness: bool = True):
         super().__init__()
         if save is None:
             save = EveryEpochs(1) | EverySeconds(300) | OnSignal()
         self._session = Session(directory, save, KeepLast(3) if keep is None else keep, restore, background, on_error,
-                                verbose, group, self._family, lambda frame: self._session.family.fit_running(frame))
+                                verbose, group, witness, self._family,
+                                lambda frame: self._session.family.fit_running(frame))
         self._driver = FitDriver(self._session)
         self._make_inner()
 

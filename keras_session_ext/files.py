@@ -288,3 +288,29 @@ def write_below(path: str, name: str, data: bytes) -> None:
         raise ValueError("{!r} is no name below a directory".format(name))
     os.makedirs(os.path.dirname(whole), exist_ok=True)
     write_new(whole, data)
+
+
+def open_notes(path: str, mode: int, length: int) -> Tuple[int, bytes]:
+    """Opens a file that is written to in place, or makes it.
+
+    Returns:
+        The descriptor, and the first `length` bytes of the file.
+
+    Raises:
+        OSError: it cannot be opened, or is no ordinary file.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | CLOEXEC | NOFOLLOW | BINARY, mode)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "it is no ordinary file", path)
+        start = bytearray(length)
+        read_at(fd, start, 0)
+        return fd, bytes(start)
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def begin_anew(fd: int) -> None:
+    """Empties a file."""
+    os.ftruncate(fd, 0)

@@ -100,6 +100,10 @@ class ResumeReport:
         reasons: why not, each naming the source and what to change.
         changes: what the script says differently from when the checkpoint was taken.
         rejected: checkpoints that were refused on the way, with the reason.
+        witnessed: how many steps were trained again and gave what they had given before the interruption; it grows
+            while they are trained.
+        diverged_at: the first step that gave something else (finished steps, over all stages), or None. Then `exact`
+            is false.
     """
 
     def __init__(self, checkpoint: Optional[str] = None, progress: Optional[Progress] = None):
@@ -109,6 +113,8 @@ class ResumeReport:
         self.reasons: List[str] = []
         self.changes: List[str] = []
         self.rejected: List[str] = []
+        self.witnessed = 0
+        self.diverged_at: Optional[int] = None
 
     @property
     def exact(self) -> bool:
@@ -133,6 +139,8 @@ class ResumeReport:
             lines += ["  changed    " + change for change in self.changes]
         if self.checkpoint is not None or not self.exact:
             lines.append("  exact: yes" if self.exact else "  exact: no, because " + "; ".join(self.reasons))
+        if self.witnessed:
+            lines.append("  witnessed: {} steps trained again, all as before".format(self.witnessed))
         return "\n".join(lines + ["  rejected   " + line for line in self.rejected])
 
     def _repr_html_(self) -> str:

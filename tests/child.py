@@ -182,6 +182,7 @@ def main(task):
             "history": {name: [float(value).hex() for value in values] for name, values in history.history.items()},
             "peers": [summary(peer) for peer in callbacks], "exact": report.exact, "reasons": report.reasons,
             "kinds": report.kinds, "checkpoint": report.checkpoint, "changes": report.changes,
+            "witnessed": report.witnessed, "diverged_at": report.diverged_at,
         }, handle)
 
 

@@ -28,6 +28,8 @@ KINDS = {
     "checkpoint_deleted": "the keep policy gave a checkpoint up",
     "restored": "a checkpoint was restored",
     "replayed": "batches that were trained on were drawn again and dropped",
+    "witnessed": "steps were trained again, and gave what they had given before",
+    "diverged": "a step was trained again, and gave something else",
     "signal_received": "a signal asked for a save",
     "interrupted": "the process before vanished; found at this start",
     "failed": "fit ended by an exception",

@@ -34,8 +34,8 @@ READ_BYTES = 64 << 20
 LINE_BYTES = 1 << 20
 #: events that the story of a run is told by; the others can be summed up
 _STORY = frozenset([
-    "process_started", "fit_started", "fit_finished", "restored", "interrupted", "failed", "finished",
-    "signal_received", "save_failed", "checkpoint_rejected"])
+    "process_started", "fit_started", "fit_finished", "restored", "witnessed", "diverged", "interrupted", "failed",
+    "finished", "signal_received", "save_failed", "checkpoint_rejected"])
 _TEXT_LIMIT = 4000
 _KNOWN_CHECKPOINTS = 5000
 

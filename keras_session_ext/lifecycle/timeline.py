@@ -20,7 +20,7 @@ _ENDS = {"fit_finished": "fit", "epoch_finished": "epoch", "evaluate_finished": 
 #: kind that is a span by itself, told at its end
 _WHOLE = {"restored": "restore", "replayed": "replay"}
 _MARKS = {"checkpoint_saved": "checkpoint", "save_failed": "save_failed", "checkpoint_rejected": "rejected",
-          "failed": "failed", "signal_received": "signal"}
+          "failed": "failed", "diverged": "failed", "signal_received": "signal"}
 #: figures of a mark that stand elsewhere
 _NOT_ON_CARDS = ("id", "reason", "largest", "kinds", "metrics", "directory", "parent", "saved_by", "finished")
 #: a process that gave no sign of life for so long is no longer believed to be running
@@ -160,7 +160,8 @@ class _Story:
         process = self._by_id.get(str(figures.get("saved_by")), process)
         checkpoint = figures.get("id") if event.kind == "checkpoint_saved" else None
         checkpoint = checkpoint if isinstance(checkpoint, str) else None
-        label = checkpoint or figures.get("error") or figures.get("signal") or figures.get("why") or event.kind
+        label = checkpoint or figures.get("error") or figures.get("signal") or figures.get("why") or figures.get(
+            "what") or event.kind
         self._marks.append({
             "process": process, "kind": _MARKS[event.kind], "time": event.time, "label": label,
             "reason": figures.get("reason", ""), "checkpoint": checkpoint,

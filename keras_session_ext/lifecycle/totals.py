@@ -23,6 +23,7 @@ class Totals:
         step: how far the run is known to have come.
         steps_per_second: in the last stretch of training that was seen.
         exact: whether the last resume was; None before the first one.
+        witnessed: how many steps of the last resume were trained again and compared.
 
     Example:
         >>> totals = Totals()
@@ -36,6 +37,8 @@ class Totals:
         self.steps_per_second: Optional[float] = None
         self.exact: Optional[bool] = None
         self.exact_reasons: List[str] = []
+        self.witnessed = 0
+        self.diverged_at: Optional[int] = None
         self.checkpoints = self.resumes = self.failures = self.events = 0
         self.size_bytes = self.stall_seconds = 0.0
         self.lost_steps = self.repeated_steps = self.replayed_batches = 0
@@ -97,7 +100,15 @@ class Totals:
         self.repeated_steps = self.lost_steps
         self.lost_seconds += number(figures.get("lost_seconds"))
         self.restore_seconds += number(figures.get("seconds"))
+        self.witnessed, self.diverged_at = 0, None
         self._say(figures)
+
+    def _witnessed(self, figures: Dict[str, Any]) -> None:
+        self.witnessed = whole(figures.get("steps")) or 0
+
+    def _diverged(self, figures: Dict[str, Any]) -> None:
+        self.witnessed, self.diverged_at = whole(figures.get("witnessed")) or 0, whole(figures.get("step"))
+        self._say(dict(figures, exact=False))
 
     def _replayed(self, figures: Dict[str, Any]) -> None:
         self.replayed_batches += whole(figures.get("batches")) or 0
@@ -155,12 +166,14 @@ class Totals:
             "training_seconds": self.training_seconds, "lost_seconds": self.lost_seconds,
             "lost_steps": self.lost_steps, "repeated_steps": self.repeated_steps,
             "replayed_batches": self.replayed_batches, "resumes": self.resumes, "exact": self.exact,
-            "exact_reasons": self.exact_reasons, "checkpoints": self.checkpoints, "size_bytes": int(self.size_bytes),
+            "exact_reasons": self.exact_reasons, "witnessed": self.witnessed, "diverged_at": self.diverged_at,
+            "checkpoints": self.checkpoints, "size_bytes": int(self.size_bytes),
             "stall_seconds": self.stall_seconds, "stall_share": self.stall_share,
             "steps_per_second": self.steps_per_second, "step": self.step, "failures": self.failures,
         }
 
 
-_ADDED = frozenset(["checkpoint_saved", "restored", "replayed", "failed", "save_failed", "summary"])
+_ADDED = frozenset(["checkpoint_saved", "restored", "replayed", "witnessed", "diverged", "failed", "save_failed",
+                    "summary"])
 _SUMMED = ("step", "checkpoints", "resumes", "failures", "size_bytes", "stall_seconds", "lost_steps", "repeated_steps",
            "replayed_batches", "lost_seconds", "restore_seconds", "_trained_seconds")

@@ -35,9 +35,12 @@ from keras_session_ext.backend.hooks.fit_frames import generator_of
 from keras_session_ext.checkpoint import header
 from keras_session_ext.errors import ConfigError, StateMismatch, UnsupportedBackend
 from keras_session_ext.lifecycle.record import place
+from keras_session_ext.run.lineage import Lineage
 from keras_session_ext.run.resume import restore_weights
+from keras_session_ext.run.saves import drain_directory
 from keras_session_ext.run.session import Session
 from keras_session_ext.run.snapshot import Snapshot
+from keras_session_ext.run.stages import Stages
 
 
 class Phase(enum.Enum):
@@ -67,6 +70,8 @@ class FitDriver(FeedListener):
         self._pending: Optional[Snapshot] = None  # taken before a validation, in which nothing can be captured
         self._inference_done = False
         self._thread = 0  # the one that trains
+        self._trains = False  # whether the step that is being made does
+        self._epoch_step = 0  # finished steps when the epoch began
 
     @property
     def _family(self) -> Family:
@@ -141,11 +146,13 @@ class FitDriver(FeedListener):
         """Before any peer's `on_train_batch_begin`: all batches before this one are trained on."""
         session, run = self.session, self.session.run
         session.steps.over()
-        if self._does_not_train:
+        self._trains = not self._does_not_train
+        if not self._trains:
             return
         session.settle()
         session.move(run.progress.epoch, batch)
         session.record.beat(run.progress)
+        self._epoch_step = run.progress.step - run.progress.batch
         if batch:
             session.poll({})
 
@@ -156,12 +163,14 @@ class FitDriver(FeedListener):
 
     def train_batch_began(self) -> None:
         """After every peer's `on_train_batch_begin`."""
-        if not self._does_not_train:
+        if self._trains:
             self._thread = threading.get_ident()
             self.session.steps.begins()
 
-    def train_batch_end(self) -> None:
+    def train_batch_end(self, batch: int, logs: Optional[Dict[str, Any]]) -> None:
         """Before any peer's `on_train_batch_end`; Keras 3 may call this on another thread."""
+        if self._trains:
+            self.session.witness.step(self._epoch_step + batch + 1, logs)
         if self._thread == threading.get_ident():
             self.session.steps.over()
 
@@ -199,9 +208,10 @@ class FitDriver(FeedListener):
         self.session.record.evaluate_finished(validation=self.phase is not Phase.IDLE,
                                               metrics=header.plain_metrics(logs or {}))
 
-    def epoch_ends(self) -> None:
+    def epoch_ends(self, logs: Optional[Dict[str, Any]]) -> None:
         """Before any peer's `on_epoch_end`."""
         self.session.steps.epoch_ends()
+        self.session.witness.epoch_ends(logs)
 
     def epoch_end(self, epoch: int, logs: Optional[Dict[str, Any]]) -> None:
         """After every peer's `on_epoch_end`."""
@@ -268,6 +278,8 @@ class FitDriver(FeedListener):
                 or session.restore_setting in ("auto", "never"):
             return
         self._inference_done = True
-        candidate = session.named_candidate()
+        drain_directory(session.directory.path)
+        lineage = Lineage(session.directory, session.restore_setting)
+        candidate = Stages(session.directory, lineage).candidate_of_any_stage()
         restore_weights(candidate, session.run)
         session.tell("Session: weights of {} at {}".format(candidate.info.id, candidate.info.progress))

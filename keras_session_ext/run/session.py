@@ -29,13 +29,14 @@ from keras_session_ext.lifecycle.record import Record, figures, place
 from keras_session_ext.policies.keep import as_keep_policy
 from keras_session_ext.policies.save import AnyPolicy, OnSignal, as_policy
 from keras_session_ext.progress import Progress
-from keras_session_ext.run.lineage import Candidate, Lineage, as_restore_setting
+from keras_session_ext.run.lineage import Lineage, as_restore_setting
 from keras_session_ext.run.resume import Resume, describe_script
 from keras_session_ext.run.saves import DRAIN_SECONDS, EXIT_SECONDS, Saves, drain_directory
 from keras_session_ext.run.signals import ENDING, SignalWatch, signal_name
 from keras_session_ext.run.snapshot import Snapshot, take_snapshot, why_not_exact
 from keras_session_ext.run.stages import Stages
 from keras_session_ext.run.traced_steps import TracedSteps
+from keras_session_ext.run.witness import Witness
 from keras_session_ext.store.run_directory import RunDirectory
 
 
@@ -43,7 +44,7 @@ class Session:
     """One run in this process.
 
     Args:
-        directory, save, keep, restore, background, on_error, verbose, group: as of `SessionCheckpoint`.
+        directory, save, keep, restore, background, on_error, verbose, group, witness: as of `SessionCheckpoint`.
         family: the adapter of the Keras in use.
         is_running: tells from an interrupted frame whether the driver's loop is still there, for signals.
 
@@ -51,17 +52,20 @@ class Session:
         directory: where the run lives.
         record: is told what happens.
         saves: from snapshots to checkpoints.
+        witness: is told of what each step gave.
         stage: number of the stage that is trained, from 0; -1 before the first.
         steps: is told of the steps that are made, from `follow_data` on.
     """
 
     def __init__(self, directory: Any, save: Any, keep: Any, restore: Any, background: bool, on_error: str,
-                 verbose: int, group: bool, family: Family, is_running: Callable[[Optional[FrameType]], bool]):
+                 verbose: int, group: bool, witness: bool, family: Family,
+                 is_running: Callable[[Optional[FrameType]], bool]):
         self.directory = RunDirectory(local_path(directory, "directory"), group)
         self.restore_setting = as_restore_setting(restore)
         self.record = Record(lambda: choose().describe())  # it outlives the session, and must not keep it
         self.record.note = self.directory.note
         self.saves = Saves(self.directory, as_keep_policy(keep), background, on_error, self.record)
+        self.witness = Witness(self.directory.path, self.directory.file_mode, self.record, self.tell, witness)
         self.stage = -1
         self.family = family
         self._policy = save if isinstance(save, AnyPolicy) else AnyPolicy([as_policy(save)])
@@ -215,6 +219,7 @@ class Session:
         self._epoch_begin_step = run.progress.step - run.progress.batch
         self._started = time.monotonic()
         self._policy.begin(run.progress)
+        self.witness.begin(run, self.lineage.run)
         self._signals.install()
         fresh = "" if self.stage else "Session: a fresh start in " + self.directory.path
         self.tell(str(run.report) if run.report.is_news else fresh)
@@ -272,6 +277,7 @@ class Session:
     def end_stage(self) -> None:
         """The last epoch is over, and every callback was told of the end."""
         self._signals.restore()
+        self.witness.end()
         if not self.saves.drain(DRAIN_SECONDS):
             self.saves.complain(SessionError("The last save goes on in the background"))
         self.saves.check()
@@ -285,6 +291,7 @@ class Session:
     def give_up(self) -> None:
         """The stage has ended by an exception that the script catches, and is not tried again."""
         self._signals.restore()
+        self.witness.end()
         self.saves.drain(DRAIN_SECONDS)
         if self._stages is not None:
             self._stages.ended(self.stage, failed=True)
@@ -313,6 +320,7 @@ class Session:
             Whether a save was asked for.
         """
         self.saves.check()
+        self.witness.answer()
         self.run.progress = self._now()
         due = self._policy(self.run.progress, logs)
         if self.repeats and not finished:
@@ -357,6 +365,7 @@ class Session:
             "metrics": header.plain_metrics(logs), "finished": finished, "stopped": run.stopping,
             "epochs": self._epochs, "script": self._script, "policies": self._policy.get_state(),
             "reasons": why_not_exact(run), "failed_stages": sorted(self.stages.failed),
+            "witnessed": run.report.witnessed, "diverged_at": run.report.diverged_at,
         }
         return take_snapshot(run, state.KINDS, fields)
 
@@ -379,15 +388,6 @@ class Session:
         return self.run.progress._replace(elapsed_seconds=self._elapsed())
 
     # -- what inference needs, too
-
-    def named_candidate(self) -> Candidate:
-        """The checkpoint that `restore` names, whatever stage it is of.
-
-        Raises:
-            CheckpointNotFound: there is none.
-        """
-        drain_directory(self.directory.path)
-        return Stages(self.directory, Lineage(self.directory, self.restore_setting)).candidate_of_any_stage()
 
     def open_record(self) -> None:
         """Begins to write the journal."""

@@ -57,6 +57,7 @@ def check(reference, resumed, why):
         assert why in " ".join(resumed["reasons"])
         return
     assert resumed["exact"], resumed["reasons"]
+    assert resumed["diverged_at"] is None
     assert_same(reference, resumed)
 
 

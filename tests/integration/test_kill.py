@@ -29,8 +29,11 @@ def run_row(engine, name, folder, copies=3):
         assert resumed["exact"] == source.exact, resumed["reasons"]
         if source.exact:
             assert_same(reference, resumed)
+            assert resumed["diverged_at"] is None
         else:
             assert source.why in "; ".join(resumed["reasons"])
+    for info, resumed in others:  # the finished run had noted all steps behind
+        assert resumed["witnessed"] > 0, info
     return killed
 
 

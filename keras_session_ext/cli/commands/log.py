@@ -15,7 +15,8 @@ from keras_session_ext.lifecycle.events import KINDS, LifecycleEvent
 
 _POLL_SECONDS = 0.5
 _STYLES = {"failed": "red", "save_failed": "red", "checkpoint_rejected": "red", "interrupted": "yellow",
-           "signal_received": "yellow", "restored": "cyan", "checkpoint_saved": "green"}
+           "signal_received": "yellow", "restored": "cyan", "checkpoint_saved": "green", "witnessed": "green",
+           "diverged": "red"}
 _PLACE = ("stage", "epoch", "batch", "step")
 #: figures for machines, or too long for a line
 _LEFT_OUT = (*_PLACE, "kinds", "largest", "directory", "totals", "checkpoints", "elapsed_seconds", "parent")

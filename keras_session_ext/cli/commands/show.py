@@ -40,7 +40,7 @@ def _value(head: reader.Header, tensors: bool) -> Dict[str, Any]:
 
 
 #: what files of a training hold besides, see docs/format.md
-_MORE = ("epochs", "stopped", "script", "policies", "versions", "package")
+_MORE = ("witnessed", "diverged_at", "epochs", "stopped", "script", "policies", "versions", "package")
 
 
 def _lacks(fields: Dict[str, Any]) -> List[str]:
@@ -95,4 +95,8 @@ def _about(head: reader.Header) -> List[Tuple[str, Cell]]:
     if info.branch_of:
         rows.append(("branch of", str(info.branch_of)))
     rows.append(("exact", "yes" if info.exact else Styled("no, because " + "; ".join(info.reasons), "yellow")))
+    if fields.get("diverged_at") is not None:
+        rows.append(("diverged at", Styled("step {}".format(fields["diverged_at"]), "red")))
+    elif fields.get("witnessed"):
+        rows.append(("witnessed", "{} steps were trained again, all as before".format(fields["witnessed"])))
     return rows

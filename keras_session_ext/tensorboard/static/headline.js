@@ -69,6 +69,9 @@ function exactNotes(headline) {
   const reasons = reasonsOf(headline.exact_reasons);
   if (reasons.length)
     return [html("span", { "data-key": "exact_reasons", dir: "auto" }, cutText(reasons.join("; ")))];
+  const witnessed = numberOf(headline.witnessed);
+  if (headline.exact === true && witnessed)
+    return ["witnessed by ", figure(headline, "witnessed", `${plural(witnessed, "step")} trained again`)];
   return headline.exact === true ? ["bit-identical resumes"] : [];
 }
 
