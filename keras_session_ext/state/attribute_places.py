@@ -23,6 +23,7 @@ from keras_session_ext.state.live_run import Run
 _STATELESS = (types.ModuleType, types.BuiltinFunctionType, type)
 _STATELESS_MODULES = ("_io", "io", "_thread", "threading", "logging", "pathlib", "re", "socket", "concurrent",
                       "datetime", "decimal", "fractions", "enum", "typing", "abc", "uuid")
+_OURS = "keras_session_ext"  # what we have put in a model's place is no state of it
 _SCALARS = (bool, int, float, str)
 _UNCHANGING = (type(None), complex, bytes, range, slice, property, np.dtype, type(Ellipsis), type(NotImplemented))
 GENERATORS = (random.Random, np.random.RandomState, np.random.Generator)
@@ -93,7 +94,8 @@ class Walk:
         if isinstance(value, types.FunctionType):
             return self._function(value, name, depth)
         if isinstance(value, types.MethodType):
-            return self._place(None, NOWHERE, value.__self__, name + ".self", depth)
+            ours = str(value.__func__.__module__).startswith(_OURS)
+            return {} if ours else self._place(None, NOWHERE, value.__self__, name + ".self", depth)
         if isinstance(value, functools.partial):
             return self._partial(value, name, depth)
         if isinstance(value, (list, tuple, dict)):
@@ -149,7 +151,7 @@ class Walk:
         return found
 
     def _function(self, function: types.FunctionType, name: str, depth: int) -> Places:
-        if id(function) in self._seen:
+        if id(function) in self._seen or str(function.__module__).startswith(_OURS):
             return {}
         self._seen.add(id(function))
         found: Places = {}
@@ -211,7 +213,7 @@ def is_of_script(module: Any) -> bool:
     path = str(getattr(sys.modules.get(str(module)), "__file__", None) or "")
     standard = sysconfig.get_paths()["stdlib"]
     installed = "site-packages" in path or "dist-packages" in path or path.startswith(standard)
-    return module == "__main__" or (bool(path) and not installed and not str(module).startswith("keras_session_ext"))
+    return module == "__main__" or (bool(path) and not installed and not str(module).startswith(_OURS))
 
 
 def _is_descriptor(value: Any) -> bool:
@@ -240,12 +242,12 @@ def is_users(kind: type) -> bool:
     """Whether a class may be the user's own, those of the main script included."""
     module = str(kind.__module__)
     return module == "__main__" or (
-        module not in ("builtins", "random", "collections") and not module.startswith(("numpy", "_")))
+        module not in ("builtins", "random", "collections") and not module.startswith(("numpy", "_", _OURS)))
 
 
 def _is_helper(value: Any) -> bool:
     """An object of the user's own class, whose attributes are its state."""
-    return hasattr(value, "__dict__") and is_users(type(value))
+    return not isinstance(value, (list, tuple, dict)) and hasattr(value, "__dict__") and is_users(type(value))
 
 
 def _is_builtin(value: Any) -> bool:

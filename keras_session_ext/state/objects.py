@@ -86,7 +86,7 @@ def _names(subject: Any, walk: Walk, run: Run) -> Iterator[str]:
 
 def _is_users_own(value: Any, run: Run) -> bool:
     """A function or an object of the user's, wherever Keras keeps it."""
-    if value is None or type(value) in (list, tuple, dict):
+    if value is None or isinstance(value, (list, tuple, dict)):  # Keras's own wrappers among them
         return False
     if isinstance(value, (types.FunctionType, types.MethodType, functools.partial)):
         function = getattr(value, "func", getattr(value, "__func__", value))
