@@ -13,6 +13,7 @@ KILL = "tests/families/test_kill.py"
 SESSION = "tests/families/test_session.py"
 SHIM = "tests/families/test_shim.py"
 OBJECTS = "tests/integration/test_model_objects.py"
+NODES = "tests/integration/test_tf_dataset.py"
 CROSSING = "tests/families/test_crossing.py"
 
 K3 = "Keras 3.12, 3.15"
@@ -86,7 +87,12 @@ PRIVATE = {
     "_keras_history": ("KerasTensor", TF + ", " + K3, SHIM),
     # TensorFlow: engines/tensorflow.py, feeds/tf_dataset.py, feeds/older_keras2_feed.py
     "_deterministic": ("Dataset", "TF 2.20, 2.21", STATE3),
+    "_filename": ("CacheDataset", TF, NODES),
+    "_func": ("StructuredFunctionWrapper", TF, NODES),
     "_inputs": ("Dataset", TF, KILL),
+    "_rerandomize": ("RandomDataset", "TF 2.10 to 2.21", NODES),
+    "_sloppy": ("ParallelInterleaveDataset", "TF 1.15 to 2.10", NODES),
+    "_variant_tensor": ("Dataset", TF, NODES),
     "_list_all_concrete_functions": ("tf.function", "TF 2.4 to 2.21", STATE3),
     "_function_cache": ("tf.function", "TF 2.1", KILL),
     "_reshuffle_each_iteration": ("Dataset", TF, KILL),

@@ -113,6 +113,7 @@ class FitDriver(FeedListener):
         feed = self._family.feed(frame, str(session.stage), self)
         run.generator = generator_of(frame) if feed.source == "generator" else None
         run.validation_data, run.content = self._family.fit_data(frame)
+        run.content.update(feed.content())
         if session.follow_data(feed, int(frame.f_locals.get("epochs") or 0)):
             began = time.monotonic()
             self._build(feed)

@@ -128,5 +128,5 @@ def restore(state: Dict[str, Any], run: Run) -> None:
     restore_source(state, run, "validation")
     for name, checksum in state["content"].items():
         if run.content.get(name) != checksum:
-            run.report.because("the arrays given to fit for {} are not those of the checkpoint; seed what makes "
-                               "them".format(name))
+            what = "the data in the dataset" if name.endswith("dataset") else "the arrays given to fit for " + name
+            run.report.because(what + " are not those of the checkpoint; seed what makes them")

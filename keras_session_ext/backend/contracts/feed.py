@@ -106,6 +106,10 @@ class Feed(abc.ABC):
     def why_not_exact(self) -> List[str]:
         """Reasons known beforehand why this source cannot be replayed exactly."""
 
+    def content(self) -> Dict[str, str]:
+        """Checksums of the data that stand in a source which is no array, by name; asked once, when fit begins."""
+        return {}
+
     def shares_shuffle(self, validation: Any) -> List[str]:
         """The reason why not, if training and validation draw their order from one shuffle."""
         return []

@@ -50,6 +50,7 @@ class Keras2Feed(SharedFeed):
         self._orders = 0  # orders of shuffled arrays that earlier iterators used up
         self._ended = False
         self._order: Optional[SeededOps] = None
+        self._pipeline: Optional[tf_dataset.Pipeline] = None
         self._chain: Dict[int, str] = {0: ""}
         self._made = 0
         self._draws: set = set()
@@ -116,9 +117,18 @@ class Keras2Feed(SharedFeed):
         value = self._handler._steps_per_execution
         return int(value.numpy()) if hasattr(value, "numpy") else int(value)
 
+    def _look(self) -> tf_dataset.Pipeline:
+        if self._pipeline is None:
+            self._pipeline = tf_dataset.Pipeline(self._handler._dataset)
+        return self._pipeline
+
+    def content(self) -> Dict[str, str]:
+        found = self._look().content if self.source == "tf.data.Dataset" else ""
+        return {"training dataset": found} if found else {}
+
     def why_not_exact(self) -> List[str]:
         if self.source == "tf.data.Dataset":
-            return tf_dataset.why_not_exact(self._handler._dataset)
+            return self._look().why_not_exact()
         if self.source == "sparse tensors" and self.shuffle:
             return ["the order of shuffled sparse tensors cannot be read; pass shuffle=False, or a tf.data.Dataset"]
         if self.source == "arrays" and self.shuffle == "batch":

@@ -51,6 +51,7 @@ class Keras3Feed(SharedFeed):
         self._before_draw: Dict[str, Any] = {}
         self._left: Any = None  # the source's own state at the end of the last pass
         self._order: Any = None
+        self._pipeline: Optional[tf_dataset.Pipeline] = None
         self._ended = False
         self._original_epoch = iterator._enumerate_iterator
         self._original_pass = iterator._get_iterator
@@ -119,9 +120,18 @@ class Keras3Feed(SharedFeed):
             "shuffle": str(self.shuffle),
         }
 
+    def _look(self) -> tf_dataset.Pipeline:
+        if self._pipeline is None:
+            self._pipeline = tf_dataset.Pipeline(self.dataset)
+        return self._pipeline
+
+    def content(self) -> Dict[str, str]:
+        found = self._look().content if self.source == "tf.data.Dataset" else ""
+        return {"training dataset": found} if found else {}
+
     def why_not_exact(self) -> List[str]:
         if self.source == "tf.data.Dataset":
-            return tf_dataset.why_not_exact(self.dataset)
+            return self._look().why_not_exact()
         if self.source not in ("arrays", "PyDataset", "generator", "DataLoader"):
             return ["the batches of a {} source cannot be checked; use a tf.data.Dataset, a PyDataset or "
                     "arrays".format(self.source)]

@@ -1,36 +1,50 @@
-"""What a `tf.data.Dataset` is made of: whether its order can be replayed."""
+"""What a `tf.data.Dataset` is made of: whether its batches are known to come again, and whether they are the same data.
 
-from typing import Any, Iterator, List
+The nodes and ops that are known to repeat stand in repeatable_nodes.py; one
+that does not stand there is a reason, by name.
+"""
+
+import contextlib
+import types
+from typing import Any, Dict, Iterator, List, Optional, Set
+
+import numpy as np
 
 from keras_session_ext.backend.engines.traced_graphs import written_variables
+from keras_session_ext.backend.feeds.batch_tap import digest
+from keras_session_ext.backend.feeds.repeatable_nodes import NODES, OPS, plain_name
 
-_RANDOM_OPS = ("Random", "Multinomial", "TruncatedNormal")
 SHARED = ("training and validation read from one shuffled tf.data.Dataset, whose order each of them draws anew; write "
           ".shuffle(n, seed=1, reshuffle_each_iteration=False) before take and skip")
+_STATELESS = "use tf.random.stateless_* with seeds from dataset.counter or .random(seed=1)"
+_UNSEEDED = ("the tf.data.Dataset is shuffled without a seed; write .shuffle(n, seed=1), or call "
+             "keras.utils.set_random_seed before the dataset is made")
+_PYTHON = "the dataset calls Python code, whose state is not seen; pass a generator or a PyDataset to fit instead"
+_RANDOM_OPS = ("Random", "Multinomial", "TruncatedNormal", "ParameterizedTruncatedNormal", "SampleDistorted")
 _PYTHON_OPS = ("PyFunc", "PyFuncStateless", "EagerPyFunc")
+#: what takes a variable; it is told by the variable's name
+_OF_VARIABLES = ("Assign", "Resource", "Rng", "Stateful")
+#: ops with "Dataset" in their name that are no nodes
+_NO_NODES = ("DatasetCardinality", "DatasetToSingleElement", "ReduceDataset", "DatasetFingerprint")
 
 
-def _walk(dataset: Any) -> Iterator[Any]:
+def _walk(dataset: Any, seen: Optional[Set[int]] = None) -> Iterator[Any]:
+    seen = set() if seen is None else seen
     if type(dataset).__name__ == "DatasetV1Adapter":  # hides the dataset it stands for
         dataset = dataset._dataset
+    if id(dataset) in seen:
+        return
+    seen.add(id(dataset))
     yield dataset
     for inner in dataset._inputs():
-        yield from _walk(inner)
+        yield from _walk(inner, seen)
 
 
-def _graphs(dataset: Any) -> Iterator[Any]:
-    """The graphs of the functions that a dataset calls, whatever it calls them itself."""
-    for _, wrapped in sorted(vars(dataset).items()):
-        graph = getattr(getattr(wrapped, "function", None), "graph", None)
-        if hasattr(graph, "as_graph_def"):
-            yield graph
-
-
-def _nodes(graph: Any) -> Iterator[Any]:
-    definition = graph.as_graph_def()
-    yield from definition.node
-    for function in definition.library.function:
-        yield from function.node_def
+def _functions(part: Any) -> Iterator[Any]:
+    """The functions that a node calls itself, as TensorFlow wraps them."""
+    for _, wrapped in sorted(vars(part).items()):
+        if hasattr(getattr(getattr(wrapped, "function", None), "graph", None), "as_graph_def"):
+            yield wrapped
 
 
 def reshuffles(dataset: Any) -> bool:
@@ -43,34 +57,121 @@ def shared_shuffles(one: Any, other: Any) -> bool:
     """Whether two datasets come from one shuffle that draws a new order for every iterator."""
     if not (hasattr(one, "_inputs") and hasattr(other, "_inputs")):
         return False
-    parts = {id(part) for part in _walk(one) if getattr(part, "_reshuffle_each_iteration", False)}
+    parts = {id(part) for part in _walk(one) if _reshuffles(part)}
     return any(id(part) in parts for part in _walk(other))
+
+
+def _reshuffles(part: Any) -> bool:
+    return bool(getattr(part, "_reshuffle_each_iteration", False) or getattr(part, "_rerandomize", False))
+
+
+def content(dataset: Any) -> str:
+    """A checksum of the tensors that a dataset is made of, and of those that its functions hold; else an empty text."""
+    arrays: List[np.ndarray] = []
+    for part in _walk(dataset) if hasattr(dataset, "_inputs") else ():
+        tensors = list(getattr(part, "_tensors", None) or [])
+        for wrapped in _functions(part):
+            tensors += [outer for outer, _ in _captures(wrapped.function.graph)]
+        for tensor in tensors:
+            with contextlib.suppress(Exception):  # a symbolic tensor, a resource, a dataset: each has its own error
+                arrays.append(np.asarray(tensor.numpy()))
+    return digest(arrays) if arrays else ""
+
+
+class Pipeline:
+    """A dataset, looked at once: a pipeline does not change, but variables that its functions read may.
+
+    Args:
+        dataset: what fit was given.
+
+    Attributes:
+        content: a checksum of the tensors in it.
+    """
+
+    def __init__(self, dataset: Any):
+        self._reasons = why_not_exact(dataset)
+        self._read = _read_variables(dataset) if hasattr(dataset, "_inputs") else []
+        self._first = self._values()
+        self.content = content(dataset)
+
+    def _values(self) -> List[str]:
+        return [digest([np.asarray(variable.numpy())]) for variable in self._read]
+
+    def why_not_exact(self) -> List[str]:
+        """The reasons of now."""
+        changed = sorted({str(variable.name).split(":")[0] for variable, then, now in zip(
+            self._read, self._first, self._values()) if then != now})
+        if not changed:
+            return self._reasons
+        return [*self._reasons, "a function of the dataset reads {}, which changes while training runs, ahead of it; "
+                "give what changes to the model instead".format(", ".join(changed))]
+
+
+def _read_variables(dataset: Any) -> List[Any]:
+    found: Dict[int, Any] = {}
+    for part in _walk(dataset):
+        for wrapped in _functions(part):
+            for variable in wrapped.function.graph.variables:
+                if hasattr(variable, "numpy"):
+                    found[id(variable)] = variable
+    return list(found.values())
 
 
 def why_not_exact(dataset: Any) -> List[str]:
     """Reasons why a second iterator over the dataset may yield other batches."""
     if not hasattr(dataset, "_inputs"):
         return ["the dataset is a {}, whose order cannot be looked into".format(type(dataset).__name__)]
-    reasons = []
+    reasons: List[str] = []
     for part in _walk(dataset):
         reasons += _part(part)
     return sorted(set(reasons))
 
 
 def _part(part: Any) -> List[str]:
-    reasons = []
-    name = type(part).__name__.strip("_")
+    name = plain_name(type(part).__name__)
+    reasons = [] if name in NODES else [_unknown(name)]
     if _unseeded(part):
-        reasons.append("the tf.data.Dataset is shuffled without a seed; write .shuffle(n, seed=1), or call "
-                       "keras.utils.set_random_seed before the dataset is made")
-    if getattr(part, "_deterministic", None) in ("false", False):
+        reasons.append(_UNSEEDED)
+    if getattr(part, "_rerandomize", False):
+        reasons.append("the dataset's random numbers are drawn anew for every iterator; leave "
+                       "rerandomize_each_iteration out")
+    if getattr(part, "_deterministic", None) in ("false", False) or getattr(part, "_sloppy", None) is True:
         reasons.append("the dataset's {} has deterministic=False; leave it out".format(name))
     options = part.options()
     if getattr(options, "deterministic", getattr(options, "experimental_deterministic", None)) is False:
         reasons.append("the dataset's options say deterministic=False; leave it out")
-    for graph in _graphs(part):
-        reasons += _function(graph)
+    if name == "CacheDataset":
+        reasons += _cache(part)
+    if name == "RepeatDataset" and _number(getattr(part, "_count", None)) not in (-1, 1, None) and any(
+            _reshuffles(one) for one in _walk(part)):
+        reasons.append("the dataset is repeated a number of times behind a shuffle that draws a new order each time; "
+                       "write .shuffle(n, seed=1, reshuffle_each_iteration=False), or shuffle behind repeat")
+    for wrapped in _functions(part):
+        reasons += _function(wrapped.function.graph) + _captured_datasets(wrapped)
     return reasons
+
+
+def _unknown(name: str) -> str:
+    return ("the tf.data.Dataset contains {}, which is not known to repeat; use another node, or pass a generator or a "
+            "PyDataset to fit instead".format(name))
+
+
+def _cache(part: Any) -> List[str]:
+    if any(_reshuffles(one) for one in _walk(part)):
+        return ["the dataset caches the order of a shuffle that draws a new one for every iterator; write .cache() "
+                "before .shuffle"]
+    name = getattr(part, "_filename", None)
+    if name is not None and hasattr(name, "numpy") and not name.numpy():
+        return []
+    return ["the dataset caches to a file, which a process that dies leaves half written; cache in memory"]
+
+
+# -- functions
+
+
+def _captures(graph: Any) -> Iterator[Any]:
+    captures = graph.captures
+    return iter(captures.items() if hasattr(captures, "items") else captures)  # a dict in TensorFlow 2.1 and earlier
 
 
 def _function(graph: Any) -> List[str]:
@@ -79,16 +180,119 @@ def _function(graph: Any) -> List[str]:
     written = sorted({str(variable.name).split(":")[0] for variable in written_variables(graph)})
     if written:
         reasons.append("a function of the dataset writes to {}, ahead of training (a random layer, or a "
-                       "tf.random.Generator?); use tf.random.stateless_* with seeds from dataset.counter or "
-                       ".random(seed=1), or put the layer into the model".format(", ".join(written)))
-    for node in _nodes(graph):
-        if node.op.startswith(_RANDOM_OPS) and not node.op.startswith("RandomDataset"):
-            reasons.append("a function of the dataset uses the random op {}, whose state is hidden; use "
-                           "tf.random.stateless_* with seeds from dataset.counter or .random(seed=1)".format(node.op))
-        if node.op in _PYTHON_OPS:
-            reasons.append("the dataset calls Python code, whose state is not seen; pass a generator or a "
-                           "PyDataset to fit instead")
+                       "tf.random.Generator?); {}, or put the layer into the model".format(
+                           ", ".join(written), _STATELESS))
+    definition = graph.as_graph_def()
+    for nodes in [definition.node, *[function.node_def for function in definition.library.function]]:
+        named = {node.name: node for node in nodes}
+        for node in nodes:
+            if not (written and node.op.startswith(_OF_VARIABLES)):
+                reasons += _op(node, named)
     return reasons
+
+
+def _op(node: Any, named: Dict[str, Any]) -> List[str]:
+    name = plain_name(node.op)
+    if "Dataset" in node.op and name not in _NO_NODES:
+        return _node(name, node, named)
+    if node.op in _PYTHON_OPS:
+        return [_PYTHON]
+    if name in OPS or not _stateful(node.op):
+        return []
+    if node.op.startswith(_RANDOM_OPS):
+        return ["a function of the dataset uses the random op {}, whose state is hidden; {}".format(
+            node.op, _STATELESS)]
+    return ["a function of the dataset uses {}, which is not known to repeat; take it out of the pipeline".format(
+        node.op)]
+
+
+def _node(name: str, node: Any, named: Dict[str, Any]) -> List[str]:
+    """A dataset that is made within a function."""
+    if name == "GeneratorDataset":
+        return [_PYTHON]
+    reasons = [] if name in NODES else [_unknown(name)]
+    if node.attr["deterministic"].s == b"false" or node.attr["sloppy"].b:
+        reasons.append("the dataset's {} has deterministic=False; leave it out".format(name))
+    if name.startswith(("Shuffle", "Random")):
+        seeds = [_constant(given, named) for argument, given in zip(_definition(node.op).input_arg, node.input)
+                 if argument.name in ("seed", "seed2")]
+        if seeds and seeds[0] is None:  # the second one is computed: tf.data sees to it that not both are zero
+            reasons.append("a {} within a function of the dataset has a seed that is not known; write it as a "
+                           "number".format(name))
+        elif seeds and all(seed == 0 for seed in seeds):
+            reasons.append(_UNSEEDED)
+    if node.op == "RandomDatasetV2":
+        reasons.append("the dataset's random numbers are drawn anew for every iterator; leave "
+                       "rerandomize_each_iteration out")
+    return reasons
+
+
+def _constant(name: str, named: Dict[str, Any]) -> Optional[int]:
+    """The value of a whole number that is written in a function."""
+    node = named.get(name.split(":")[0])
+    if node is None or node.op != "Const" or "value" not in node.attr:
+        return None
+    from tensorflow.python.framework import tensor_util
+
+    value = tensor_util.MakeNdarray(node.attr["value"].tensor)
+    return int(value) if value.ndim == 0 and value.dtype.kind in "iu" else None
+
+
+def _definition(op: str) -> Any:
+    """What TensorFlow says of an op; None of one that it does not know."""
+    from tensorflow.python.framework import op_def_registry
+
+    if hasattr(op_def_registry, "get"):
+        return op_def_registry.get(op)
+    return op_def_registry.get_registered_ops().get(op)  # TensorFlow 1.15
+
+
+def _stateful(op: str) -> bool:
+    """Whether TensorFlow calls an op stateful; of one that it does not know, nobody can tell."""
+    definition = _definition(op)
+    return definition is None or bool(definition.is_stateful)
+
+
+def _captured_datasets(wrapped: Any) -> List[str]:
+    """Datasets from outside that a function uses: looked for where its Python code has them."""
+    wanted = [outer for outer, _ in _captures(wrapped.function.graph) if str(getattr(outer, "dtype", "")) == (
+        "<dtype: 'variant'>")]
+    if not wanted:
+        return []
+    known = [one for dataset in _held(getattr(wrapped, "_func", None), 3) for one in _walk(dataset)]
+    reasons: List[str] = []
+    for tensor in wanted:
+        found = [one for one in known if getattr(one, "_variant_tensor", None) is tensor]
+        if not found:
+            return ["a function of the dataset uses another dataset that cannot be looked into; make it within the "
+                    "function"]
+        reasons += why_not_exact(found[0])
+        if any(_reshuffles(one) for one in _walk(found[0])):
+            reasons.append("a function of the dataset uses a dataset that draws a new order each time; write "
+                           ".shuffle(n, seed=1, reshuffle_each_iteration=False)")
+    return reasons
+
+
+def _held(function: Any, depth: int) -> Iterator[Any]:
+    """The datasets that a Python function closes over, names as globals, or has in lists."""
+    if not depth or function is None:
+        return
+    if hasattr(function, "_variant_tensor") and hasattr(function, "_inputs"):
+        yield function
+    elif isinstance(function, (list, tuple)):
+        for item in function:
+            yield from _held(item, depth)
+    elif isinstance(function, types.MethodType):
+        yield from _held(function.__func__, depth)
+        yield from _held(list(getattr(function.__self__, "__dict__", {}).values()), depth - 1)
+    elif isinstance(function, types.FunctionType):
+        for cell in function.__closure__ or ():
+            try:
+                yield from _held(cell.cell_contents, depth - 1)
+            except ValueError:
+                continue  # not bound yet
+        for name in function.__code__.co_names:
+            yield from _held(function.__globals__.get(name), depth - 1)
 
 
 def _unseeded(part: Any) -> bool:
@@ -96,10 +300,12 @@ def _unseeded(part: Any) -> bool:
     return len(seeds) == 2 and all(_number(seed) == 0 for seed in seeds)
 
 
-def _number(seed: Any) -> Any:
-    """A seed's value; in a graph it is a constant, or something that is looked at as seeded."""
-    if hasattr(seed, "numpy") or not hasattr(seed, "graph"):
-        return int(seed)
+def _number(value: Any) -> Any:
+    """A whole number's value; in a graph it is a constant, or something that is looked at as known."""
+    if value is None:
+        return None
+    if hasattr(value, "numpy") or not hasattr(value, "graph"):
+        return int(value)
     from tensorflow.python.framework import tensor_util
 
-    return tensor_util.constant_value(seed)
+    return tensor_util.constant_value(value)
