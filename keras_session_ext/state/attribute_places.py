@@ -72,7 +72,7 @@ class Walk:
     def methods(self, kind: type) -> Iterator[Tuple[str, types.FunctionType]]:
         """The methods that are the user's own."""
         for base in kind.__mro__:
-            if not self._family.is_framework_class(base) and is_users(base):
+            if not self._family.is_framework_class(base) and is_users(base) and not is_standard(base.__module__):
                 for name, value in sorted(vars(base).items()):
                     value = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
                     if isinstance(value, types.FunctionType):
@@ -151,7 +151,8 @@ class Walk:
         return found
 
     def _function(self, function: types.FunctionType, name: str, depth: int) -> Places:
-        if id(function) in self._seen or str(function.__module__).startswith(_OURS):
+        module = function.__module__
+        if id(function) in self._seen or str(module).startswith(_OURS) or is_standard(module):
             return {}
         self._seen.add(id(function))
         found: Places = {}
@@ -208,11 +209,17 @@ def _attribute_names(code: types.CodeType) -> FrozenSet[str]:
 
 
 @functools.lru_cache(maxsize=1024)
+def is_standard(module: Any) -> bool:
+    """Whether a module is of Python's standard library."""
+    path = str(getattr(sys.modules.get(str(module)), "__file__", None) or "")
+    return path.startswith(sysconfig.get_paths()["stdlib"]) and "-packages" not in path
+
+
+@functools.lru_cache(maxsize=1024)
 def is_of_script(module: Any) -> bool:
     """Whether a module is the main script, or one of those that lie beside it: no installed package."""
     path = str(getattr(sys.modules.get(str(module)), "__file__", None) or "")
-    standard = sysconfig.get_paths()["stdlib"]
-    installed = "site-packages" in path or "dist-packages" in path or path.startswith(standard)
+    installed = "-packages" in path or is_standard(module)
     return module == "__main__" or (bool(path) and not installed and not str(module).startswith(_OURS))
 
 

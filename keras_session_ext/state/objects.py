@@ -20,7 +20,7 @@ from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Optional, T
 from keras_session_ext.backend import saving_protocol
 from keras_session_ext.errors import StateMismatch
 from keras_session_ext.state import object_attributes, plain_values
-from keras_session_ext.state.attribute_places import Places, Walk, is_users
+from keras_session_ext.state.attribute_places import Places, Walk, is_standard, is_users
 from keras_session_ext.state.live_run import Run
 
 NAME = "objects"
@@ -92,7 +92,7 @@ def _is_users_own(value: Any, run: Run) -> bool:
         function = getattr(value, "func", getattr(value, "__func__", value))
         return isinstance(function, types.FunctionType) and not run.family.is_framework_class(function)
     return hasattr(value, "__dict__") and is_users(type(value)) and not isinstance(value, (type, types.ModuleType)) \
-        and not run.family.is_framework_class(type(value))
+        and not run.family.is_framework_class(type(value)) and not is_standard(type(value).__module__)
 
 
 def _assigned_by_user(kind: type, walk: Walk) -> FrozenSet[str]:
