@@ -1,128 +1,29 @@
 """Keras's hooks, handed on to the session; no work is done here."""
 
+import copy
 import logging
 import os
-from typing import Any, Dict, List, Optional, Type, TypeVar
+from typing import Any, Dict, List, Optional
 
 from keras_session_ext import backend, files
 from keras_session_ext.arguments import LocalPath, local_path
 from keras_session_ext.backend.tf1_session.shim import observe
 from keras_session_ext.checkpoint.header import plain_metrics
 from keras_session_ext.errors import ConfigError
+from keras_session_ext.inner_callbacks import Bound, First, Last, Passing, callback_class_of
 from keras_session_ext.lifecycle import journal
 from keras_session_ext.lifecycle.record import Record, place
 from keras_session_ext.policies.keep import KeepLast, KeepPolicy
 from keras_session_ext.policies.save import EveryEpochs, EverySeconds, OnSignal, PolicyLike
 from keras_session_ext.progress import CheckpointInfo, Progress, ResumeReport
+from keras_session_ext.run.copies import directory_of_copy
 from keras_session_ext.run.fit import FitDriver
 from keras_session_ext.run.session import Session
 
 logger = logging.getLogger("keras_session_ext")
 
-_Self = TypeVar("_Self", bound="_Bound")
-_bound: Dict[Any, type] = {}
 
-
-def _callback_class(base: type, keras_callback: type) -> type:
-    """`base` as a real Callback of the Keras in use."""
-    key = (base, keras_callback)
-    if key not in _bound:
-        names = {"__module__": base.__module__, "__doc__": base.__doc__}
-        _bound[key] = type(base.__name__, (base, keras_callback), names)
-    return _bound[key]
-
-
-class _Bound:
-    """A class that becomes a real Callback of the Keras in use."""
-
-    def __new__(cls: Type[_Self], *args: Any, **kwargs: Any) -> _Self:
-        return object.__new__(_callback_class(cls, backend.choose().callback_class))
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._family = backend.choose()
-        self._imported = backend.imported()
-
-    def _follow(self, model: Any) -> bool:
-        """Turns to the Keras of the model, where the script had imported several when this object was made."""
-        family = backend.choose(model)
-        if family is self._family:
-            return False
-        if family.callback_class is not self._family.callback_class:
-            if len(self._imported) < 2:
-                self._family.check_model(model)  # says what does not fit
-            self.__class__ = _callback_class(type(self).__mro__[1], family.callback_class)
-        self._family = family
-        return True
-
-
-class _First:
-    """Stands before all peers: what must happen before any of them is asked."""
-
-    driver: FitDriver
-
-    def on_train_begin(self, logs: Optional[Dict[str, Any]] = None) -> None:
-        self.driver.train_begin()
-
-    def on_epoch_begin(self, epoch: int, logs: Optional[Dict[str, Any]] = None) -> None:
-        self.driver.epoch_begin(epoch)
-
-    def on_train_batch_begin(self, batch: int, logs: Optional[Dict[str, Any]] = None) -> None:
-        self.driver.train_batch_begin(batch)
-
-    def on_train_batch_end(self, batch: int, logs: Optional[Dict[str, Any]] = None) -> None:
-        self.driver.train_batch_end(batch, logs)
-
-    def on_epoch_end(self, epoch: int, logs: Optional[Dict[str, Any]] = None) -> None:
-        self.driver.epoch_ends(logs)
-
-    def on_test_begin(self, logs: Optional[Dict[str, Any]] = None) -> None:
-        self.driver.test_begin()
-
-    def on_test_batch_begin(self, batch: int, logs: Optional[Dict[str, Any]] = None) -> None:
-        self.driver.test_batch_begin()
-
-    def on_test_end(self, logs: Optional[Dict[str, Any]] = None) -> None:
-        self.driver.test_end(logs)
-
-    def on_predict_begin(self, logs: Optional[Dict[str, Any]] = None) -> None:
-        self.driver.predict_begin()
-
-    def on_predict_end(self, logs: Optional[Dict[str, Any]] = None) -> None:
-        self.driver.predict_end()
-
-
-class _Passing:
-    """Stands alone in the list while a loop passes over batches that were trained on."""
-
-    driver: FitDriver
-
-    def on_train_batch_end(self, batch: int, logs: Optional[Dict[str, Any]] = None) -> None:
-        self.driver.passed_over()
-
-
-class _Last:
-    """Stands behind all peers, History included: what must happen after each of them had its turn."""
-
-    driver: FitDriver
-
-    def on_train_begin(self, logs: Optional[Dict[str, Any]] = None) -> None:
-        self.driver.train_began()
-
-    def on_epoch_begin(self, epoch: int, logs: Optional[Dict[str, Any]] = None) -> None:
-        self.driver.epoch_began()
-
-    def on_train_batch_begin(self, batch: int, logs: Optional[Dict[str, Any]] = None) -> None:
-        self.driver.train_batch_began()
-
-    def on_epoch_end(self, epoch: int, logs: Optional[Dict[str, Any]] = None) -> None:
-        self.driver.epoch_end(epoch, logs)
-
-    def on_train_end(self, logs: Optional[Dict[str, Any]] = None) -> None:
-        self.driver.train_end()
-
-
-class SessionCheckpoint(_Bound):
+class SessionCheckpoint(Bound):
     """Makes a training resumable: saves the session on a policy, restores it when the script is started again.
 
     The session is everything that determines the rest of the run: variables,
@@ -167,15 +68,48 @@ class SessionCheckpoint(_Bound):
         super().__init__()
         if save is None:
             save = EveryEpochs(1) | EverySeconds(300) | OnSignal()
-        self._session = Session(directory, save, KeepLast(3) if keep is None else keep, restore, background, on_error,
-                                verbose, group, witness, self._family,
-                                lambda frame: self._session.family.fit_running(frame))
+        self._settings: Dict[str, Any] = {
+            "directory": local_path(directory, "directory"), "save": save,
+            "keep": KeepLast(3) if keep is None else keep, "restore": restore, "background": background,
+            "on_error": on_error, "verbose": verbose, "group": group, "witness": witness}
+        self._is_copy = False
+        self._make_session(self._settings["directory"])
+
+    def _make_session(self, directory: str) -> None:
+        self._session = Session(family=self._family, is_running=lambda frame: self._session.family.fit_running(frame),
+                                **dict(self._settings, directory=directory))
         self._driver = FitDriver(self._session)
         self._make_inner()
 
+    def __deepcopy__(self, memo: Dict[int, Any]) -> "SessionCheckpoint":
+        """For a search, which copies its callbacks for every trial: each trains in a directory of its own below this.
+
+        Raises:
+            ConfigError: a fit has begun.
+        """
+        made = SessionCheckpoint(**dict(self._unused("copied"), save=copy.deepcopy(self._settings["save"]),
+                                        keep=copy.deepcopy(self._settings["keep"])))
+        made._is_copy = True
+        return made
+
+    def __reduce__(self) -> Any:
+        """Pickled before a fit has begun, such as for another process, it is the same callback there.
+
+        Raises:
+            ConfigError: a fit has begun.
+        """
+        return _unpickled, ("SessionCheckpoint", self._unused("pickled"))
+
+    def _unused(self, what: str) -> Dict[str, Any]:
+        if self._session.has_run:
+            raise ConfigError(
+                "This SessionCheckpoint for {} cannot be {}: a fit with it has begun, and its run can live in one "
+                "object only. Make a new one, or do it before fit.".format(self._settings["directory"], what))
+        return self._settings
+
     def _make_inner(self) -> None:
-        kinds = (_First, _Passing, _Last)
-        inner = [_callback_class(kind, self._session.family.callback_class)() for kind in kinds]
+        kinds = (First, Passing, Last)
+        inner = [callback_class_of(kind, self._session.family.callback_class)() for kind in kinds]
         for one in inner:
             one.driver = self._driver
         self._first, self._passing, self._last = inner
@@ -212,6 +146,8 @@ class SessionCheckpoint(_Bound):
         callback_list = self._session.family.callback_list(self)
         if callback_list is None or self._first in callback_list.callbacks:
             return
+        if self._is_copy and not self._session.has_run:
+            self._make_session(directory_of_copy(self._settings["directory"], callback_list.callbacks))
         peers = [peer for peer in callback_list.callbacks if peer is not self and not isinstance(peer, SessionLogger)]
         if any(isinstance(peer, SessionCheckpoint) for peer in peers):
             raise ConfigError(
@@ -234,7 +170,12 @@ class SessionCheckpoint(_Bound):
             callback_list.callbacks = self._all
 
 
-class SessionLogger(_Bound):
+def _unpickled(name: str, settings: Dict[str, Any]) -> Any:
+    """Makes a callback anew: its class is made for the Keras in use."""
+    return {"SessionCheckpoint": SessionCheckpoint, "SessionLogger": SessionLogger}[name](**settings)
+
+
+class SessionLogger(Bound):
     """Shows the life of a run in TensorBoard: every process, fit, evaluation, checkpoint, restore and failure.
 
     Beside a `SessionCheckpoint` in the same list, at any place, it shows all of
@@ -263,11 +204,24 @@ class SessionLogger(_Bound):
         self._alone = True
         self._progress = Progress(stage=-1)
         self._epoch_step = 0
+        self._is_copy = False
+
+    def __deepcopy__(self, memo: Dict[int, Any]) -> "SessionLogger":
+        """For a search: each copy writes below this one's folder."""
+        made = SessionLogger(self._log_dir)
+        made._is_copy = True
+        return made
+
+    def __reduce__(self) -> Any:
+        """Pickled, such as for another process, it writes to the same folder there."""
+        return _unpickled, ("SessionLogger", {"log_dir": self._log_dir})
 
     def set_model(self, model: Any) -> None:
         self._follow(model)
         super().set_model(model)  # type: ignore[misc]
         callback_list = self._family.callback_list(self)
+        if self._is_copy and self._writer is None and callback_list is not None:
+            self._log_dir = directory_of_copy(self._log_dir, callback_list.callbacks)
         beside = [one for one in getattr(callback_list, "callbacks", ()) if isinstance(one, SessionCheckpoint)]
         self._alone = not beside
         record = beside[0]._session.record if beside else self._own_record()

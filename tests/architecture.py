@@ -21,6 +21,7 @@ FLOORS = [
     {"proof": "two runs of a script compared"},
     {"config": "from a config to callbacks"},
     {"callbacks": "Keras's hooks", "session_file": "saving outside fit"},
+    {"inner_callbacks": "what stands around all other callbacks"},
     {"run": "when, what, where, keep, restore; the drivers"},
     {"state": "what a session is made of, one file per kind", "store.find_runs": "runs below a folder"},
     {"store.run_directory": "names, generations, retention"},

@@ -20,6 +20,7 @@ NOT_STATE: Dict[str, Optional[FrozenSet[str]]] = {
     "MonitorCallback": frozenset(["min_delta", "monitor_op"]),  # min_delta changes its sign with monitor_op
     "ProgbarLogger": None,
     "ReduceLROnPlateau": frozenset(["monitor_op"]),
+    "TunerCallback": None,  # of KerasTuner, which keeps the state of a search itself
     "TensorBoard": frozenset([
         "_batch_start_time", "_epoch_start_time", "_previous_epoch_iterations", "_should_write_train_graph",
         "_prev_summary_state", "_prev_summary_writer", "_prev_summary_recording", "_prev_summary_step", "writer",
@@ -81,7 +82,8 @@ class SharedFamily(Family):
     def skipped_attributes(self, peer: Any) -> Optional[set]:
         skipped = set(self.callback_attributes)
         for base in type(peer).__mro__:
-            names = NOT_STATE.get(base.__name__, frozenset()) if _package(base) in self.own_packages else ()
+            known = _package(base) in self.own_packages or _package(base) == "keras_tuner"
+            names = NOT_STATE.get(base.__name__, frozenset()) if known else ()
             if names is None:
                 return None
             skipped.update(names)

@@ -35,6 +35,7 @@ from keras_session_ext.backend.hooks.fit_frames import generator_of
 from keras_session_ext.checkpoint import header
 from keras_session_ext.errors import ConfigError, StateMismatch, UnsupportedBackend
 from keras_session_ext.lifecycle.record import place
+from keras_session_ext.run.after_resume import AfterResume
 from keras_session_ext.run.lineage import Lineage
 from keras_session_ext.run.resume import restore_weights
 from keras_session_ext.run.saves import drain_directory
@@ -69,6 +70,7 @@ class FitDriver(FeedListener):
         self._silence: Callable[[bool], None] = lambda active: None
         self._pending: Optional[Snapshot] = None  # taken before a validation, in which nothing can be captured
         self._inference_done = False
+        self._after_resume: Optional[AfterResume] = None
         self._thread = 0  # the one that trains
         self._trains = False  # whether the step that is being made does
         self._epoch_step = 0  # finished steps when the epoch began
@@ -116,10 +118,17 @@ class FitDriver(FeedListener):
         run.content.update(feed.content())
         if session.follow_data(feed, int(frame.f_locals.get("epochs") or 0)):
             began = time.monotonic()
+            path = session.resume.candidate.info.path
             self._build(feed)
             self._family.set_initial_epoch(run.model, session.restore(began))
+            self._after_resume = AfterResume(path, session.directory.path)
         session.begin_training()
         self.phase = Phase.READY
+
+    def _resume_is_over(self) -> None:
+        if self._after_resume is not None:
+            self._after_resume.over()
+            self._after_resume = None
 
     def _build(self, feed: Feed) -> None:
         """Makes the variables that are to be restored."""
@@ -147,6 +156,8 @@ class FitDriver(FeedListener):
         """Before any peer's `on_train_batch_begin`: all batches before this one are trained on."""
         session, run = self.session, self.session.run
         session.steps.over()
+        if self._trains:
+            self._resume_is_over()
         self._trains = not self._does_not_train
         if not self._trains:
             return
@@ -211,6 +222,7 @@ class FitDriver(FeedListener):
 
     def epoch_ends(self, logs: Optional[Dict[str, Any]]) -> None:
         """Before any peer's `on_epoch_end`."""
+        self._resume_is_over()
         self.session.steps.epoch_ends()
         self.session.witness.epoch_ends(logs)
 
@@ -230,6 +242,7 @@ class FitDriver(FeedListener):
         if self.phase is Phase.READY and run.report.checkpoint is None:
             session.poll({}, finished=True)  # nothing to train is a finished stage, too
         self.phase = Phase.IDLE
+        self._resume_is_over()
         self._family.clear_initial_epoch(run.model)
         self._family.release()
         session.end_stage()

@@ -152,6 +152,9 @@ class Resume:
                     for problem in kind.check(self._states[kind.NAME], self._run)]
         if problems:
             changes = ["Changed since then:"] + ["  - " + change for change in self.report.changes]
+            if any("trainable" in values for values in self._states["objects"]["values"].values()):
+                changes.append("The training itself had changed which layers are trainable, and may have compiled the "
+                               "model again for it. Do both before fit, as they were when the checkpoint was taken.")
             raise StateMismatch(
                 "The checkpoint {} does not fit this script:".format(self.candidate.info.path), problems,
                 "\n".join((changes if len(changes) > 1 else []) + [

@@ -241,7 +241,10 @@ def check(state: Dict[str, Any], run: Run) -> List[str]:
 
 
 def before_build(state: Dict[str, Any], run: Run) -> None:
-    """What a layer needs before it is called the first time, such as its vocabulary."""
+    """What a layer needs before variables are made: its vocabulary, and whether an optimizer is to train it."""
+    for key, subject in _objects(run):
+        if "trainable" in state["values"].get(key, {}):
+            subject.trainable = state["values"][key]["trainable"]
     _write_own(state, run)
 
 

@@ -3,6 +3,7 @@
 from typing import Any, Dict, List
 
 from keras_session_ext.backend.transfer.plan import plan_slots
+from keras_session_ext.backend.variables import Leaf
 from keras_session_ext.state.live_run import Run
 from keras_session_ext.state.variables import carry, compare, store
 
@@ -11,7 +12,8 @@ NAME = "optimizer"
 
 def capture(run: Run) -> Dict[str, Any]:
     leaves = run.family.optimizer_variables(run.model)
-    return dict(store(leaves, run.family.read(leaves)), optimizers=run.tables["optimizers"])
+    built = all(getattr(one, "built", True) for one in run.family.optimizers(run.model))
+    return dict(store(leaves, run.family.read(leaves)), optimizers=run.tables["optimizers"], built=built)
 
 
 def tables(state: Dict[str, Any], run: Run) -> List[Dict[str, Any]]:
@@ -23,10 +25,7 @@ def check(state: Dict[str, Any], run: Run) -> List[str]:
     if run.foreign:
         return []  # what has no counterpart is told, and begins anew
     # slots are named after the model's automatic names: position, shape and dtype decide
-    leaves = [leaf._replace(key=key) for leaf, key in
-              zip(run.family.optimizer_variables(run.model), state["arrays"])]
-    leaves += run.family.optimizer_variables(run.model)[len(leaves):]
-    return compare(state, leaves, "the optimizer")
+    return compare(state, _live(state, run), "the optimizer")
 
 
 def cross(state: Dict[str, Any], weights: Dict[int, int], run: Run) -> List[str]:
@@ -43,5 +42,12 @@ def cross(state: Dict[str, Any], weights: Dict[int, int], run: Run) -> List[str]
     return notes
 
 
+def _live(state: Dict[str, Any], run: Run) -> List[Leaf]:
+    """The variables that were captured; slots that were not made yet begin with what they are made with."""
+    leaves = run.family.optimizer_variables(run.model)
+    leaves = leaves if state.get("built", True) else leaves[:len(state["arrays"])]
+    return [leaf._replace(key=key) for leaf, key in zip(leaves, state["arrays"])] + leaves[len(state["arrays"]):]
+
+
 def restore(state: Dict[str, Any], run: Run) -> None:
-    run.family.assign(run.family.optimizer_variables(run.model), list(state["arrays"].values()))
+    run.family.assign(_live(state, run), list(state["arrays"].values()))
