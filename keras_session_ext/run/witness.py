@@ -87,7 +87,7 @@ class Witness:
         if not self._tracks or not logs:
             return
         with self._lock:
-            if any(_waits(value) for value in logs.values()):
+            if any(type(value) is not float and _waits(value) for value in logs.values()):
                 self._late.append((number, dict(logs)))
                 if len(self._late) > _LATE:
                     self._compare(STEPS, *self._late.pop(0))

@@ -61,6 +61,8 @@ def pipelines():
         "cache to a file": (numbers.cache(os.path.join(folder, "cache")), "caches to a file"),
         "shuffle, cache": (numbers.shuffle(8, seed=1).cache(), "caches the order"),
         "shuffle, repeat twice": (numbers.shuffle(8, seed=1).repeat(2), "repeated a number of times"),
+        "concatenate, shuffled": (numbers.concatenate(D.range(4).shuffle(4, seed=2)), "draws its order late"),
+        "concatenate twice": (numbers.shuffle(8, seed=2).concatenate(numbers.shuffle(8, seed=2)), "order late"),
         "rerandomized": (D.random(seed=1, rerandomize_each_iteration=True).take(8), "drawn anew"),
         "snapshot": (numbers.snapshot(os.path.join(folder, "snapshot")), "SnapshotDataset"),
         "not deterministic": (numbers.map(scaled, num_parallel_calls=2, deterministic=False), "deterministic=False"),
@@ -101,6 +103,7 @@ def pipelines():
         "from outside, known": (numbers.flat_map(lambda a: ordered), None),
         "ragged": (numbers.map(lambda a: tf.range(a)).ragged_batch(2), None),
         "rebatch": (numbers.batch(3).rebatch(2), None), "counter, known": (D.counter().take(8), None),
+        "concatenate, first": (numbers.shuffle(8, seed=2).concatenate(ordered), None),
         "options": (numbers.with_options(tf.data.Options()).apply(tf.data.experimental.assert_cardinality(8)), None),
     }
 

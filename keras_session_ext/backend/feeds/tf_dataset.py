@@ -146,6 +146,10 @@ def _part(part: Any) -> List[str]:
             _reshuffles(one) for one in _walk(part)):
         reasons.append("the dataset is repeated a number of times behind a shuffle that draws a new order each time; "
                        "write .shuffle(n, seed=1, reshuffle_each_iteration=False), or shuffle behind repeat")
+    if name == "ConcatenateDataset" and any(_reshuffles(one) for later in part._inputs()[1:] for one in _walk(later)):
+        # its iterator is made when the first one is over: a pass that ends before it has drawn no order
+        reasons.append("the dataset is concatenated with a shuffled one, which draws its order late; write .shuffle(n, "
+                       "seed=1, reshuffle_each_iteration=False), or shuffle behind concatenate")
     for wrapped in _functions(part):
         reasons += _function(wrapped.function.graph) + _captured_datasets(wrapped)
     return reasons
