@@ -369,6 +369,20 @@ def loss_that_reads_a_global(first):
     return {"model": sequential(loss=loss), "callbacks": [EachEpoch(anneal)], "extra": lambda: settings["scale"]}
 
 
+@case("tensorflow")
+def variable_that_a_loss_reads(first):
+    """A traced step reads it every time: it is not to have the value of the trace."""
+    import tensorflow as tf
+
+    weight = tf.Variable(0.0)
+
+    def anneal(model):
+        weight.assign_add(0.25)
+
+    return {"model": sequential(loss=lambda t, p: tf.reduce_mean((t - p) ** 2) + weight * tf.reduce_mean(p ** 2)),
+            "callbacks": [EachEpoch(anneal)], "extra": lambda: float(weight)}
+
+
 class Best(keras.metrics.MeanSquaredError):
     """Keeps its best result over the epochs in an attribute."""
 

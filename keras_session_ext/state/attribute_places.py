@@ -139,7 +139,7 @@ class Walk:
                 continue
             self._seen.add(id(base))
             for key, value in sorted(vars(base).items()):
-                if not key.startswith("__") and not _is_descriptor(value):
+                if not key.startswith(("__", "_abc_")) and not _is_descriptor(value):
                     found.update(self._place(base, key, value, "{}.{}".format(name, key), depth - 1))
         return found
 

@@ -15,12 +15,12 @@ attributes have the values with which these were traced first.
 import dis
 import functools
 import types
-from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from keras_session_ext.backend import saving_protocol
 from keras_session_ext.errors import StateMismatch
 from keras_session_ext.state import object_attributes, plain_values
-from keras_session_ext.state.attribute_places import Places, Walk, is_standard, is_users
+from keras_session_ext.state.attribute_places import VARIABLES, Places, Walk, is_standard, is_users
 from keras_session_ext.state.live_run import Run
 
 NAME = "objects"
@@ -169,9 +169,13 @@ def epoch_ends(run: Run, as_traced: bool) -> None:
 
 def _changed(run: Run) -> List[str]:
     """The attributes that have changed since the first step of this process was over."""
-    return ["{}.{}".format(_short(key), name) for key, subject, places in _places(run)
-            for name, print_ in object_attributes.read(places, run).fingerprints().items()
-            if run.objects_stepped.prints.get(id(subject), {}).get(name) != print_]
+    found = []
+    for key, subject, places in _places(run):
+        then, names = run.objects_stepped.prints.get(id(subject), {}), _read_when_traced(places)
+        prints = object_attributes.read(places, run).fingerprints()
+        found += ["{}.{}".format(_short(key), name) for name, print_ in prints.items()
+                  if name in names and then.get(name) != print_]
+    return found
 
 
 # -- the kind
@@ -185,7 +189,7 @@ def capture(run: Run) -> Dict[str, Any]:
         state["missing"] += ["{}.{}".format(_short(key), name) for name in found.opaque + large]
         if changed:
             state["values"][key] = changed
-            _add_traced(state, key, subject, run)
+            _add_traced(state, key, subject, _read_when_traced(places), run)
     _add_own(state, run)
     return state
 
@@ -205,13 +209,18 @@ def _add_own(state: Dict[str, Any], run: Run) -> None:
                 state[name][key] = made
 
 
-def _add_traced(state: Dict[str, Any], key: str, subject: Any, run: Run) -> None:
+def _read_when_traced(places: Places) -> Set[str]:
+    """The names of attributes that a traced step keeps the value of; it reads variables every time."""
+    return {name for name, (_, key, _) in places.items() if key is not VARIABLES}
+
+
+def _add_traced(state: Dict[str, Any], key: str, subject: Any, names: Set[str], run: Run) -> None:
     """What the attributes that have changed since the step was traced were then: values, or the script's own."""
     if run.objects_traced is None:
         return
     prints, values = (one.get(id(subject), {}) for one in run.objects_traced)
     for name, value in state["values"][key].items():
-        if prints.get(name) == plain_values.fingerprint(value):
+        if name not in names or prints.get(name) == plain_values.fingerprint(value):
             continue
         if name in values:
             state["traced"].setdefault(key, {})[name] = values[name]

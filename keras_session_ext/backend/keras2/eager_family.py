@@ -95,6 +95,13 @@ class Eager(EagerAccess, Keras2):
         step = self._steps[model] = SeededStep(function, ops)
         return step
 
+    @staticmethod
+    def _again(step: SeededStep, function: Any) -> SeededStep:
+        """The same step around a function that is not traced yet."""
+        made = SeededStep(function, step.ops)
+        made.may_run_out = step.may_run_out
+        return made
+
     def _seed(self, salt: str) -> int:
         """Follows the user's seeds, if there are any, without drawing from them."""
         material = {"host": host_random.host_states(), "global": self.engine.global_seed(), "salt": salt}
@@ -157,6 +164,10 @@ class Eager(EagerAccess, Keras2):
             return
         with step.ops.active():
             traced(iter(dataset.take(0)))  # makes no iterator of the dataset itself, which might shuffle anew
+        if model.train_function is step:  # what was traced keeps what layers are to get only now, such as a mean
+            model.train_function = None
+            model.make_train_function()
+            model.train_function = self._steps[model] = self._again(step, model.train_function)
 
     def build_optimizers(self, model: Any, tables: Sequence[Dict[str, Any]] = ()) -> None:
         """Makes the slots of the compiled optimizer."""
