@@ -34,6 +34,25 @@ def data():
     return train._xy()
 
 
+def test_a_layer_that_is_adapted_at_the_first_start_only(keras, tmp_path):
+    """What it derives from its variables comes back, and nothing was traced with what it had before."""
+    if MEMBER.family == "graph" or not hasattr(keras.layers, "Normalization"):
+        return  # graphs read the variables; before TensorFlow 2.6 there was none
+
+    def run(folder, kill=0):
+        made = subprocess.run([sys.executable, os.path.join(HERE, "adapted.py"), str(tmp_path / folder)],
+                              env=dict(environment(MEMBER.engine), KILL=str(kill)), capture_output=True)
+        return made.returncode, made.stdout.decode(), made.stderr.decode()
+
+    status, whole, error = run("whole")
+    assert status == 0, error
+    assert run("killed", 8)[0] == -9
+    status, again, error = run("killed")
+    assert status == 0, error
+    assert "witnessed: 2 steps" in again or "witnessed: 1 step" in again
+    assert again.splitlines()[-1].split() == ["True", whole.splitlines()[-1].split()[1]]
+
+
 def test_a_model_without_weights_is_refused(keras, tmp_path):
     unbuilt = train.unbuilt(keras)
     with pytest.raises(kse.UnsupportedBackend, match="no variables yet. Build it first"):
