@@ -27,7 +27,7 @@ def test_state_outside_of_variables(engine, tmp_path):
         assert not (line["exact"] and line["differs"]), line
         changed = RETRACED.get(line["case"]) if engine != "torch" else None
         if changed:
-            assert len(line["reasons"]) == 1 and line["reasons"][0].startswith(changed + " changed, and then"), line
+            assert line["reasons"][0].startswith(changed + " changed, and then"), line  # the witness may add one
         elif line["case"].startswith("unknown_length"):  # and no more: its data come from Python code
             assert all("Python" in reason for reason in line["reasons"]) and not line["differs"], line
         else:

@@ -38,7 +38,6 @@ def test_every_script_on_every_engine(script, engine, tmp_path):
 @pytest.mark.parametrize("script, engine, named", [
     ("unseeded_shuffle.py", "jax", "the arrays given to fit for training are not those of the checkpoint; seed what "
                                    "makes them"),
-    ("hidden_counter.py", "torch", "Warming 0.calls is "),
     ("random_generator.py", "tensorflow", "the generator did not repeat its batches"),
 ])
 def test_a_planted_fault_is_named(script, engine, named, tmp_path):
@@ -46,6 +45,13 @@ def test_a_planted_fault_is_named(script, engine, named, tmp_path):
     assert status == 1 and not verdict["exact"], (verdict, err)
     assert named in verdict["reasons"][0], verdict
     assert " at step " in verdict["difference"], verdict
+
+
+@pytest.mark.slow
+def test_a_counter_in_a_layer_is_part_of_the_session(tmp_path):
+    """Its class is the script's own, and the step runs its Python code each time."""
+    status, verdict, err = prove(os.path.join("faults", "hidden_counter.py"), tmp_path, "torch", 2)
+    assert status == 0 and verdict["exact"], (verdict, err)
 
 
 @pytest.mark.slow
