@@ -44,6 +44,7 @@ PRIVATE = {
     "_symbolic_build": ("Trainer", K3, KILL3),
     # Keras 2 in eager mode: keras2/eager_family.py, feeds/keras2_feed.py
     "_adapter": ("DataHandler", LOOP2, KILL),
+    "_built": ("Optimizer", "tf.keras 2.11 to 2.15, tf_keras 2.21", KILL),
     "_create_all_weights": ("OptimizerV2", "tf.keras 2.4 to 2.15, tf_keras 2.21", SESSION),
     "_create_hypers": ("OptimizerV2", "tf.keras 2.1", SESSION),
     "_create_slots": ("OptimizerV2", "tf.keras 2.1", SESSION),

@@ -72,9 +72,10 @@ def _places(run: Run) -> Iterator[Tuple[str, Any, Places]]:
 
 def _names(subject: Any, walk: Walk, run: Run) -> Iterator[str]:
     family, assigned = run.family, _assigned_by_user(type(subject), walk)
+    optimizes = any(subject is one for one in family.optimizers(run.model))
     adapts = hasattr(subject, "adapt") and family.is_framework_class(type(subject))
     for name, value in vars(subject).items():
-        if name in assigned:
+        if name in assigned or (optimizes and type(value) in (int, float)):  # Nadam of tf.keras 2.11 to 2.15 counts
             yield name
         elif type(value) in _SETTINGS or name in _KERAS_SETS:
             if not name.startswith("_") and name not in _KERAS_SETS:

@@ -31,7 +31,7 @@ if NAME != "torch":  # where plain Keras cannot train a stateful layer: its stat
 if NAME in ("tf210", "tf215-v1", "tensorflow"):
     MODELS += ["wide"]
 if MEMBER.family == "eager":
-    MODELS += ["subclassed", "run_eagerly", "LossScaleOptimizer"]
+    MODELS += ["subclassed", "run_eagerly", "nadam run_eagerly", "counts in build", "LossScaleOptimizer"]
 if NAME in ("tf215", "tf_keras", "tensorflow"):
     MODELS += ["jit_compile", "untracked variable"]
 if NAME == "tf21":

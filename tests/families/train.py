@@ -177,6 +177,40 @@ def functional(keras):
     return model
 
 
+def counting(keras):
+    """A layer counts its calls, in a number that its `build` makes, and an optimizer, too, in some Kerases."""
+    class Counting(keras.layers.Layer):
+        def build(self, shape):
+            self.calls = 0
+            super().build(shape)
+
+        def call(self, x):
+            self.calls += 1
+            return x * (1.0 + 0.1 * self.calls)
+
+        def compute_output_shape(self, shape):
+            return shape
+
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.hidden = keras.layers.Dense(24, activation="relu")
+            self.counting = Counting()
+            self.head = keras.layers.Dense(10, activation="softmax")
+
+        def call(self, x):
+            return self.head(self.counting(self.hidden(x)))
+
+    model = Net()
+    model.compile("nadam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def nadam_eagerly(keras):
+    """Nadam of tf.keras 2.11 to 2.15 counts in Python."""
+    return plain(keras, run_eagerly=True, optimizer="nadam")
+
+
 def stateful(keras):
     """A recurrent layer that carries its state from batch to batch."""
     layers = keras.layers
@@ -314,6 +348,7 @@ def stateful_generators(keras):
 
 MODELS = {
     "plain": plain, "convolution": convolution, "recurrent": recurrent, "functional": functional,
+    "counts in build": counting, "nadam run_eagerly": nadam_eagerly,
     "deep": deep, "wide": wide, "unbuilt": unbuilt, "stateful": stateful, "two outputs": two_outputs,
     "jit_compile": compiled,
     "untracked variable": untracked, "subclassed": subclassed, "run_eagerly": eagerly, "LossScaleOptimizer": loss_scale,

@@ -16,6 +16,7 @@ from keras_session_ext.backend.feeds.batch_tap import digest
 from keras_session_ext.backend.feeds.keras2_feed import Keras2Feed
 from keras_session_ext.backend.feeds.made_up_batches import first_that_runs, made_up_batches
 from keras_session_ext.backend.feeds.older_keras2_feed import OlderKeras2Feed
+from keras_session_ext.backend.keras2.as_built import as_built
 from keras_session_ext.backend.keras2.keras2_family import Keras2
 from keras_session_ext.backend.randomness import host_random
 from keras_session_ext.backend.randomness.seeded_ops import SeededOps
@@ -158,12 +159,13 @@ class Eager(EagerAccess, Keras2):
             return  # TensorFlow 2.1's way back to the loop of 1.15: its functions were made before any hook is called
         step, dataset = self._steps[model], feed.dataset
         traced = _traceable(step.function)
-        if traced is None:
-            first_that_runs(lambda batch: step(iter(self.tensorflow.data.Dataset.from_tensors(batch).repeat())),
-                            made_up_batches(dataset.element_spec))
-            return
-        with step.ops.active():
-            traced(iter(dataset.take(0)))  # makes no iterator of the dataset itself, which might shuffle anew
+        with as_built(self.model_objects(model)):
+            if traced is None:
+                first_that_runs(lambda batch: step(iter(self.tensorflow.data.Dataset.from_tensors(batch).repeat())),
+                                made_up_batches(dataset.element_spec))
+                return
+            with step.ops.active():
+                traced(iter(dataset.take(0)))  # makes no iterator of the dataset itself, which might shuffle anew
         if model.train_function is step:  # what was traced keeps what layers are to get only now, such as a mean
             model.train_function = None
             model.make_train_function()
