@@ -190,7 +190,7 @@ class Proof:
         if difference is not None:
             said = list(dict.fromkeys(reason for one in reports for reason in one.get("reasons") or ()))
             repeats = None
-            if not said and "python" not in difference.paths and before:
+            if not said and before:
                 repeats = self._repeats(before, difference)
             reasons = run_differences.explain(difference, said, repeats)
         if difference is None and not _resumed(reports):

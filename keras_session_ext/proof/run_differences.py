@@ -4,7 +4,7 @@ import json
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 #: the kinds in the order in which a difference explains what follows it
-CAUSES = ("data", "random", "python", "callbacks", "variables", "optimizer", "history", "returned")
+CAUSES = ("data", "random", "objects", "callbacks", "variables", "optimizer", "history", "returned")
 
 
 class Note(NamedTuple):
@@ -37,9 +37,14 @@ class Difference(NamedTuple):
     expected: Dict[str, str]
 
     @property
+    def kind(self) -> str:
+        """The kind of state that explains the others best."""
+        return min(self.paths, key=lambda kind: CAUSES.index(kind) if kind in CAUSES else len(CAUSES))
+
+    @property
     def first(self) -> str:
         """The state that explains the others best."""
-        return self.paths[next(kind for kind in CAUSES if kind in self.paths)][0]
+        return self.paths[self.kind][0]
 
     def __str__(self) -> str:
         path = self.first
@@ -78,13 +83,9 @@ def first_difference(whole: List[Note], other: List[Note]) -> Optional[Differenc
             continue  # such as a begin in the middle
         paths: Dict[str, List[str]] = {}
         for path in list(expected.states) + [path for path in note.states if path not in expected.states]:
-            if expected.states.get(path) != note.states.get(path) and not path.startswith("python/"):
+            if expected.states.get(path) != note.states.get(path):
                 paths.setdefault(path.split("/")[0], []).append(path)
         if paths:
-            python = [path for path in note.states if path.startswith("python/")
-                      and expected.states.get(path) != note.states[path]]
-            if python:
-                paths["python"] = python
             return Difference(note, paths, expected.states)
     return None
 
@@ -94,6 +95,8 @@ _ADVICE = {
     "data": "make what the batches come from depend on nothing but seeds that the script sets",
     "random": "something draws random numbers that the session does not know of; let it have a generator of its own, "
               "seeded, as an attribute of a callback or of the data source",
+    "objects": "keep {path!r} in a weight (self.add_weight(trainable=False)), which a step reads and writes each time, "
+               "also where it is traced",
     "callbacks": "keep what the callback needs in plain attributes, or offer get_state and set_state; a clock reading "
                  "may differ: pass --ignore {path!r}",
     "variables": "a non-deterministic op, or state that Python code keeps to itself; set "
@@ -101,8 +104,6 @@ _ADVICE = {
                  "state in weights or in callbacks",
 }
 _SEED = "the script sets no seed: call keras.utils.set_random_seed(1) before it makes the model and the data"
-_PYTHON = ("Python attributes of layers and models are no part of a session; keep it in a weight "
-           "(self.add_weight(trainable=False)), or in a callback")
 _OPS = ("two resumes from one checkpoint differ from each other, too: an op is not deterministic, or something draws "
         "without a seed; set tf.config.experimental.enable_op_determinism() or "
         "torch.use_deterministic_algorithms(True)")
@@ -117,15 +118,10 @@ def explain(difference: Difference, reasons: List[str], repeats: Optional[bool] 
         repeats: whether a second resume from the same checkpoint does what the first did; None: not tried.
     """
     found = list(reasons)
-    for path in difference.paths.get("python", ()):
-        found.append("{} is {} in the uninterrupted run and {} after the resume: {}".format(
-            path.split("/", 1)[1], difference.expected.get(path, "not there"), difference.note.states[path], _PYTHON))
     if repeats is False:
         found.append(_OPS)
     if not found:
-        kind = next(kind for kind in CAUSES if kind in difference.paths)
-        advice = _ADVICE.get(kind, _ADVICE["variables"])
-        found.append(advice.format(path=difference.paths[kind][0]))
+        found.append(_ADVICE.get(difference.kind, _ADVICE["variables"]).format(path=difference.first))
     return found
 
 
@@ -151,6 +147,5 @@ def final(notes: List[Note]) -> Dict[str, str]:
     """The states at the very end of every stage, the last one of each path."""
     states: Dict[str, str] = {}
     for note in notes:
-        states.update({"stage {}/{}".format(note.place[0], path): value for path, value in note.states.items()
-                       if not path.startswith("python/")})
+        states.update({"stage {}/{}".format(note.place[0], path): value for path, value in note.states.items()})
     return states

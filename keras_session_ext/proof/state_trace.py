@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _TEXT = 80  # of a plain value
 _FIRST_SAVE_SECONDS = 60.0  # how long a kill waits for it
+_OF_A_PROCESS = ("objects/traced", "objects/script", "objects/missing")  # what its steps are traced with
 
 
 class Trace:
@@ -112,11 +113,11 @@ class Trace:
                 states.update(_states(kind.NAME, kind.capture(run)))
         for count in ("passes", "iterators"):  # how often this process began anew; what comes of it is compared
             states.pop("data/feed/" + count, None)
+        states = {path: value for path, value in states.items() if not path.startswith(_OF_A_PROCESS)}
         # names that Keras numbers through; nothing is restored by them
         states = {path: value for path, value in states.items() if not path.startswith("variables/model/paths")}
         if not run.mid_epoch:  # they begin anew with every epoch
             states = {path: value for path, value in states.items() if not path.startswith("variables/metrics/")}
-        states.update(_python_states(run))
         return states
 
 
@@ -164,47 +165,3 @@ def _leaves(path: str, plain: Any) -> Dict[str, str]:
     for name, one in parts:
         made.update(_leaves(path if str(name).startswith("$") else "{}/{}".format(path, name), one))
     return made
-
-
-def _python_states(run: state.Run) -> Dict[str, str]:
-    """Plain values that the user's own layers and models keep as Python attributes: no part of a session."""
-    made: Dict[str, str] = {}
-    layer, model = run.family.keras.layers.Layer, run.family.keras.Model
-    for number, one in enumerate(_users_layers(run, layer)):
-        name = "{} {}".format(type(one).__name__, number)
-        of_keras = {attribute for attribute in vars(one) if attribute.startswith("_")} if isinstance(one, model) \
-            else set(vars(layer()))
-        for attribute, value in sorted(vars(one).items()):
-            if isinstance(value, (str, bytes, type(None))) or attribute in of_keras | _OF_KERAS:
-                continue
-            try:
-                made["python/{}.{}".format(name, attribute)] = _brief(value)
-            except (plain_values.NotPlain, RecursionError):
-                continue
-    return made
-
-
-#: what Keras itself keeps on models, as plain values
-_OF_KERAS = {"built", "compiled", "optimizer", "steps_per_execution", "stop_training", "supports_masking", "trainable"}
-
-
-def _brief(value: Any) -> str:
-    plain, arrays = plain_values.flatten(value)
-    return plain_values.fingerprint(value) if arrays or len(json.dumps(plain)) > _TEXT else json.dumps(plain)
-
-
-def _users_layers(run: state.Run, kind: Any) -> List[Any]:
-    """Layers and models of classes that are not Keras's own, in the order they are found."""
-    found, seen, pending = [], set(), [run.model]
-    while pending:
-        one = pending.pop(0)
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        if not run.family.owns(one):
-            found.append(one)
-        inner = list(getattr(one, "layers", None) or []) + list(vars(one).values())
-        for value in inner:
-            pending += [each for each in (value if isinstance(value, (list, tuple)) else [value])
-                        if isinstance(each, kind)]
-    return found
