@@ -7,7 +7,7 @@ import socket
 import struct
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Dict, Optional
+from typing import Any, Dict, Optional
 
 from keras_session_ext import files
 
@@ -16,10 +16,16 @@ try:
 except ImportError:  # Windows: no lock; safety comes from the generation fence
     fcntl = None  # type: ignore[assignment]
 
-if TYPE_CHECKING:
-    pass
-
 _OWNER_BYTES = 256
+_IS_LINUX = sys.platform == "linux"
+# struct flock: type, whence, start, length, pid; macOS has the last three first
+_FLOCK = "hhqqi" if _IS_LINUX else "qqihh"
+_WHOLE_FILE = () if fcntl is None else (fcntl.F_WRLCK, 0, 0, 0, 0) if _IS_LINUX else (0, 0, 0, fcntl.F_WRLCK, 0)
+#: F_OFD_SETLK of Linux 3.15 and later, which Python 3.7 and 3.8 do not name
+_OFD_SETLK = 37
+_OWN_BY_DESCRIPTOR = _IS_LINUX and sys.maxsize > 1 << 32
+#: what FUSE, Lustre and some NFS mounts say that have no locks
+_NOT_OFFERED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
 
 
 class Lines:
@@ -83,14 +89,19 @@ class Lines:
     def size_bytes(self) -> int:
         return os.fstat(self._fd).st_size
 
-    def tail(self, limit: int) -> bytes:
-        """What stands behind the last line's end: nothing, unless a process died while it wrote."""
+    def tail(self, limit: int) -> Optional[bytes]:
+        """What stands behind the last line's end: nothing, unless a process died while it wrote.
+
+        Returns:
+            The bytes; None where there are `limit` of them, or more.
+        """
         size = self.size_bytes()
         if not size or os.pread(self._fd, 1, size - 1) == b"\n":
             return b""
         data = bytearray(min(size, limit))
         files.read_at(self._fd, data, size - len(data))
-        return bytes(data[data.rfind(b"\n") + 1:])
+        end = data.rfind(b"\n") + 1
+        return None if not end and size >= limit else bytes(data[end:])
 
     def cut(self, count: int) -> None:
         """Takes the last `count` bytes away."""
@@ -125,48 +136,68 @@ def read_owner(path: str) -> Dict[str, Any]:
 def lock(path: str, mode: int = 0o600) -> Optional[int]:
     """Takes the advisory lock; returns its descriptor, or None if another process has it.
 
-    POSIX record locks: `flock` survives in orphaned data-loader workers that
-    inherited the descriptor (https://github.com/keras-team/keras/issues/11101).
+    It belongs to the descriptor, where the kernel offers that: whatever else in this process opens and closes the
+    file, such as a copy of the whole directory, does not give it away, as it would a POSIX record lock. A forked
+    child would keep it (https://github.com/keras-team/keras/issues/11101), so `files.close_in_children`.
     """
     fresh = not os.path.lexists(path)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | files.NOFOLLOW | files.CLOEXEC, mode)
-    if fresh and files.is_for_group(mode) and hasattr(os, "fchmod"):
-        os.fchmod(fd, mode)
-    if fcntl is not None:
-        try:
-            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(fd)
-            if error.errno in (errno.EACCES, errno.EAGAIN):
-                return None
-            if error.errno == errno.ENOLCK:  # some NFS mounts: no locks at all
-                return os.open(path, os.O_RDONLY | files.CLOEXEC)
-            raise
     try:
-        write_owner(fd)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):  # the note is only for other processes' messages
+        if fresh and files.is_for_group(mode) and hasattr(os, "fchmod"):
+            os.fchmod(fd, mode)
+        if fcntl is not None and not _lock(fd):
             os.close(fd)
-            raise
+            return None
+        try:
+            write_owner(fd)
+        except OSError as error:
+            if error.errno not in files.FULL:  # the note is only for other processes' messages
+                raise
+    except BaseException:
+        os.close(fd)
+        raise
+    files.close_in_children(fd)
     return fd
+
+
+def _lock(fd: int) -> bool:
+    """Whether the lock is ours now, as far as locks are offered here."""
+    try:
+        if _OWN_BY_DESCRIPTOR:
+            try:
+                fcntl.fcntl(fd, _OFD_SETLK, struct.pack(_FLOCK, *_WHOLE_FILE))
+                return True
+            except OSError as error:
+                if error.errno in (errno.EACCES, errno.EAGAIN):
+                    return False  # and whatever else it was: the older kind of lock may be offered
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            return False
+        if error.errno not in _NOT_OFFERED:
+            raise
+    return True
 
 
 def lock_holder(path: str) -> Optional[int]:
     """The process on this machine that has the lock, or None; nothing is touched, and no start is sent away by it."""
     if fcntl is None or not hasattr(fcntl, "F_GETLK"):
         return None
-    # struct flock: type, whence, start, length, pid; macOS has the last three first
-    parts, order = ("hhqqi", (fcntl.F_WRLCK, 0, 0, 0, 0)) if sys.platform == "linux" else (
-        "qqihh", (0, 0, 0, fcntl.F_WRLCK, 0))
     try:
         fd = files.open_read(path)
     except OSError:
         return None
     try:
-        found = struct.unpack(parts, fcntl.fcntl(fd, fcntl.F_GETLK, struct.pack(parts, *order)))
+        found = struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_GETLK, struct.pack(_FLOCK, *_WHOLE_FILE)))
     except OSError:
-        return None  # some network mounts: no locks at all
+        return None  # no locks at all
     finally:
         os.close(fd)
-    kind, pid = (found[0], found[4]) if sys.platform == "linux" else (found[3], found[2])
-    return pid if kind != fcntl.F_UNLCK else None
+    kind, pid = (found[0], found[4]) if _IS_LINUX else (found[3], found[2])
+    if kind == fcntl.F_UNLCK:
+        return None
+    if pid > 0:
+        return pid
+    owner = read_owner(path)  # the lock is a descriptor's, and no process's
+    ours = owner.get("host") == socket.gethostname() and type(owner.get("pid")) is int
+    return owner["pid"] if ours else None

@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 import tempfile
-from typing import TYPE_CHECKING, Iterator, List, Tuple
+from typing import TYPE_CHECKING, Iterator, List, Set, Tuple
 
 try:
     import fcntl
@@ -24,7 +24,10 @@ CLOEXEC = getattr(os, "O_CLOEXEC", 0)
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 BINARY = getattr(os, "O_BINARY", 0)
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EACCES)
+#: what a full disk, or quota, says
+FULL = (errno.ENOSPC, errno.EDQUOT)
 _CHUNK_BYTES = 1 << 24
+_ours: Set[int] = set()  # open in this process for long, and not for its children
 
 
 def is_for_group(mode: int) -> bool:
@@ -107,7 +110,25 @@ def sync(fd: int) -> None:
 
 
 def close(fd: int) -> None:
+    _ours.discard(fd)
     os.close(fd)
+
+
+def close_in_children(fd: int) -> None:
+    """A file that stays open is not for forked children; it is to be closed by `close`."""
+    _ours.add(fd)
+
+
+def _forked() -> None:
+    for fd in list(_ours):
+        try:
+            close(fd)
+        except OSError:
+            pass  # someone has closed all that the child has
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def sync_directory(path: str) -> None:
@@ -157,6 +178,11 @@ def names(path: str) -> List[str]:
 
 def exists(path: str) -> bool:
     return os.path.lexists(path)
+
+
+def is_dangling(path: str) -> bool:
+    """Whether a path is a link to nothing."""
+    return os.path.lexists(path) and not os.path.exists(path)
 
 
 def open_read(path: str) -> int:

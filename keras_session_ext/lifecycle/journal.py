@@ -111,6 +111,8 @@ class Journal:
 def _repair(lines: file_locks.Lines) -> bytes:
     """Cuts a torn last line; returns what completes one that cannot be cut, or needs only its end."""
     torn = lines.tail(LINE_BYTES)
+    if torn is None:
+        return b"\n"  # too long for any line of ours: it stays, and is passed over
     if torn and (not lines.is_ours or _event(torn) is not None):
         return b"\n"
     if torn:

@@ -77,6 +77,8 @@ class Record:
         self._tell(LifecycleEvent(kind, time.time(), figures))
 
     def _tell(self, event: LifecycleEvent) -> None:
+        if self._is_forked:
+            return  # its lock may be taken for ever
         event = event._replace(figures={name: round(value, 6) if name.endswith("seconds") and isinstance(value, float)
                                         else value for name, value in event.figures.items()})
         with self._guard:
@@ -87,8 +89,13 @@ class Record:
             self._next_beat = time.monotonic() + BEAT_SECONDS
         events.tell(event)
 
+    @property
+    def _is_forked(self) -> bool:
+        """Whether this is a forked child of the process that writes the journal."""
+        return self.journal is not None and os.getpid() != self._pid
+
     def _write(self, event: LifecycleEvent) -> LifecycleEvent:
-        if self._off or self._ended or os.getpid() != self._pid:  # a forked child is not this process
+        if self._off or self._ended:
             return event
         if self.journal is None:
             self._early.append(event)
@@ -118,7 +125,7 @@ class Record:
     def _outside(self, event: LifecycleEvent) -> None:
         """What the shim tells belongs to the run that is being worked on."""
         current = Record._current() if Record._current is not None else None
-        if event.kind in OUTSIDE and current in (None, self):
+        if event.kind in OUTSIDE and current in (None, self) and not self._is_forked:
             with self._guard:
                 self._write(event)
 
@@ -142,7 +149,7 @@ class Record:
             if self.journal is not None or self._off:
                 return
             try:
-                self.journal = Journal(path, mode)
+                self._pid, self.journal = os.getpid(), Journal(path, mode)
             except Exception as error:  # whatever stands there: training goes on
                 self._off = True
                 logger.warning("The journal %s cannot be opened: %s. Training goes on without it.", path, error)
@@ -162,7 +169,7 @@ class Record:
     def end(self) -> None:
         """The process ends."""
         self._stop_listening()
-        if self._ended or os.getpid() != self._pid or (self.journal is None and not self._off):
+        if self._ended or self._is_forked or (self.journal is None and not self._off):
             return
         if self.journal is not None and not os.path.exists(os.path.dirname(self.journal.path)):
             return  # the run was thrown away

@@ -1,5 +1,6 @@
 """A thread that writes behind training."""
 
+import os
 import threading
 import time
 from typing import Callable, Optional
@@ -12,6 +13,7 @@ class BackgroundWriter:
     """
 
     def __init__(self) -> None:
+        self._pid = os.getpid()
         self._condition = threading.Condition()
         self._waiting: Optional[Callable[[], None]] = None
         self._busy = False
@@ -19,6 +21,8 @@ class BackgroundWriter:
 
     def submit(self, job: Callable[[], None]) -> None:
         """Hands a save over; one that still waits is dropped for it."""
+        if os.getpid() != self._pid:
+            BackgroundWriter.__init__(self)  # a forked child has no thread, and may have its lock taken for ever
         with self._condition:
             self._waiting = job
             if self._thread is None or not self._thread.is_alive():
@@ -28,6 +32,8 @@ class BackgroundWriter:
 
     def drain(self, timeout_seconds: float) -> bool:
         """Waits until nothing is in flight; False if the limit came first."""
+        if os.getpid() != self._pid:
+            return True
         deadline = time.monotonic() + timeout_seconds
         with self._condition:
             while self._busy or self._waiting is not None:

@@ -72,6 +72,7 @@ class FitDriver(FeedListener):
         self._inference_done = False
         self._after_resume: Optional[AfterResume] = None
         self._thread = 0  # the one that trains
+        self._stands_in = False  # whether the loop makes a step only to come to the end of its epoch
         self._trains = False  # whether the step that is being made does
         self._epoch_step = 0  # finished steps when the epoch began
 
@@ -151,6 +152,7 @@ class FitDriver(FeedListener):
     def epoch_began(self) -> None:
         """After every peer's `on_epoch_begin`."""
         self.session.run.feed.epoch_began()
+        self.session.steps.epoch_begins()
 
     def train_batch_begin(self, batch: int) -> None:
         """Before any peer's `on_train_batch_begin`: all batches before this one are trained on."""
@@ -171,7 +173,8 @@ class FitDriver(FeedListener):
     @property
     def _does_not_train(self) -> bool:
         """Whether the step that is about to be made is one of a resume's, which trains nothing."""
-        return self.session.run.feed.skipping or (self.session.resume.within_epoch and self.session.run.epoch_over)
+        run, resume = self.session.run, self.session.resume
+        return self._stands_in or run.feed.skipping or (resume.within_epoch and run.epoch_over)
 
     def train_batch_began(self) -> None:
         """After every peer's `on_train_batch_begin`."""
@@ -205,7 +208,7 @@ class FitDriver(FeedListener):
         session.record.evaluate_started(validation=True, **place(run.progress))
         if not session.poll({}) and session.falls_due_anywhere and not session.repeats:
             self._pending = session.snapshot({})
-        session.steps.begins()
+        session.steps.begins(validates=True)
 
     def test_batch_begin(self) -> None:
         """Before any peer's `on_test_batch_begin`."""
@@ -265,6 +268,7 @@ class FitDriver(FeedListener):
         self.session.replayed()
 
     def stand_in(self, active: bool) -> None:
+        self._stands_in = active
         self._family.stand_in(self.session.run.model, active, self.session.resume.epoch_logs if active else {})
         self._silence(active)
 

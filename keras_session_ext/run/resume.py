@@ -24,6 +24,7 @@ from keras_session_ext.progress import ResumeReport
 from keras_session_ext.run.lineage import Candidate
 from keras_session_ext.run.snapshot import decode
 from keras_session_ext.state import object_attributes
+from keras_session_ext.state.traced_attributes import TracedAttributes
 
 #: settings that make another fit of it, beside those of the optimizer
 _OF_THE_FIT = (
@@ -56,7 +57,7 @@ class Resume:
             raise StateMismatch("The checkpoint {} was saved outside fit, and knows of no epoch to go on with. Call "
                                 "restore_session(model, path) before fit.".format(candidate.info.path))
         self._states.setdefault(state.objects.NAME, state.objects.NOTHING)
-        self.traced: Optional[state.objects.TracedAttributes] = None
+        self.traced: Optional[TracedAttributes] = None
         self._random: Any = None  # comes back once the data is in place
         self.within_epoch = False
         self.report = ResumeReport()
@@ -114,14 +115,17 @@ class Resume:
             self._check_same_fit(script)
             state.data.pass_over(states["data"], run)
         state.objects.begin_again(run.objects_script, run)  # as they were before the model was built
-        self.traced = state.objects.TracedAttributes(states["objects"], run)
+        self.traced = TracedAttributes(states["objects"], run)
         for kind in state.KINDS:
             if kind.NAME in self.report.kinds:
                 continue  # told already why it is not restored
             kind.restore(states[kind.NAME], run)
             self.report.kinds[kind.NAME] = "restored"
         if run.foreign:
+            self.traced = None  # nothing of it is of this Keras
             cross(states, run, self.report)
+        else:
+            self.traced.restored()
         for reason in candidate.fields["reasons"]:
             self.report.because(reason)
         self._tell_missing("callbacks", state.callbacks.missing(states["callbacks"]))

@@ -109,7 +109,11 @@ class Saves:
         lineage: Any = self.lineage
         lineage.add(info)
         plan = self._keep.plan(lineage.infos)
-        removed = self.directory.retain(plan)
+        try:
+            removed = self.directory.retain(plan)
+        except OSError as error:  # the save is durable; the plan of the next one has these again
+            logger.warning("Checkpoints that are to go stay in %s: %s.", self.directory.path, error)
+            return
         lineage.removed(removed)
         for id in removed:
             self._record.emit("checkpoint_deleted", id=id, reason=", ".join(plan.reasons.get(id, ())))

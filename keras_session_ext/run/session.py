@@ -11,6 +11,7 @@ What a start of the script restores is in resume.py, which stage goes on from
 which checkpoint in stages.py, and what happens is told to the record.
 """
 
+import contextlib
 import os
 import time
 from types import FrameType
@@ -69,7 +70,9 @@ class Session:
         self.stage = -1
         self.family = family
         self._policy = save if isinstance(save, AnyPolicy) else AnyPolicy([as_policy(save)])
-        self._signals = SignalWatch([one for one in self._policy.policies if isinstance(one, OnSignal)], is_running)
+        self._signals = SignalWatch(
+            [one for one in self._policy.policies if isinstance(one, OnSignal)], is_running, lambda number:
+            self.record.signalled(True, signal=signal_name(number), answered=False, **place(self.run.progress)))
         self._verbose = verbose
         self._run: Optional[state.Run] = None
         self._lineage: Optional[Lineage] = None
@@ -266,7 +269,7 @@ class Session:
         step = self._epoch_begin_step + run.feed.batches_done(run.stopping)
         self._epoch_begin_step = step
         run.epoch_over = False
-        run.progress = run.progress._replace(epoch=epoch + 1, batch=0, step=step, elapsed_seconds=self._elapsed())
+        run.progress = self._now()._replace(epoch=epoch + 1, batch=0, step=step)
         finished = run.stopping or epoch + 1 >= self._epochs
         self.record.emit("epoch_finished", metrics=header.plain_metrics(logs), **dict(
             place(run.progress), epoch=epoch))
@@ -329,6 +332,7 @@ class Session:
         if not due and not finished:
             return False
         began = time.monotonic()
+        self._signals.answering()
         reasons = self._policy.fired + (["the end of the stage"] if finished else [])
         snapshot = self.snapshot(logs, finished, " | ".join(reasons))
         if snapshot is not None:
@@ -370,30 +374,26 @@ class Session:
         return take_snapshot(run, state.KINDS, fields)
 
     def _answer_signals(self) -> None:
-        number = self._signals.received()
-        if not number:
-            return
-        ends = number in ENDING
-        durable = self.saves.drain(EXIT_SECONDS) if ends else True
-        self.record.signalled(ends, signal=signal_name(number), **place(self.run.progress))
-        if ends:
-            self.tell("Session: saved at {}; the process ends now".format(self._now()) if durable
-                      else "Session: the save was not durable in time")
-            self._signals.deliver(number)
-
-    def _elapsed(self) -> float:
-        return self._base_seconds + time.monotonic() - self._started
+        for number in self._signals.received():
+            ends = number in ENDING
+            durable = self.saves.drain(EXIT_SECONDS) if ends else True
+            self.record.signalled(ends, signal=signal_name(number), **place(self.run.progress))
+            if ends:
+                self.tell("Session: saved at {}; the process ends now".format(self._now()) if durable
+                          else "Session: the save was not durable in time")
+                self._signals.deliver(number)
+            else:
+                self._signals.hand_on(number)
 
     def _now(self) -> Progress:
-        return self.run.progress._replace(elapsed_seconds=self._elapsed())
-
-    # -- what inference needs, too
+        return self.run.progress._replace(elapsed_seconds=self._base_seconds + time.monotonic() - self._started)
 
     def open_record(self) -> None:
         """Begins to write the journal."""
         self.record.open(os.path.join(self.directory.path, journal.NAME), self.directory.file_mode)
 
     def tell(self, text: str) -> None:
-        """Prints a line for the user."""
+        """Prints a line for the user; a closed or full output, or one without such letters, ends nothing."""
         if self._verbose and text:
-            self.family.print_message(text)
+            with contextlib.suppress(Exception):  # of whatever has been put in the place of sys.stdout
+                self.family.print_message(text)

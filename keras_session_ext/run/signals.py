@@ -1,7 +1,8 @@
 """Signals that ask for a save.
 
 The handler sets one plain attribute; training looks at it between batches. A
-lock or an event in a handler can deadlock.
+lock or an event in a handler can deadlock. Where the main thread does not come
+to look, signal_deadline.py ends the process.
 """
 
 import logging
@@ -9,8 +10,11 @@ import os
 import signal
 import threading
 import time
+import weakref
 from types import FrameType
 from typing import Any, Callable, Dict, List, Optional
+
+from keras_session_ext.run.signal_deadline import SignalDeadline, end_process
 
 logger = logging.getLogger("keras_session_ext")
 
@@ -27,13 +31,16 @@ class SignalWatch:
         policies: the `OnSignal` policies.
         is_running: tells from the interrupted frame whether fit is still there;
             Keras calls no hook when fit ends by an exception.
+        too_late: is told of a signal that the main thread did not answer in time, right before the process ends.
     """
 
-    def __init__(self, policies: List[Any], is_running: Callable[[Optional[FrameType]], bool]):
+    def __init__(self, policies: List[Any], is_running: Callable[[Optional[FrameType]], bool],
+                 too_late: Callable[[int], None] = lambda number: None):
         self._policies = policies
         self._is_running = is_running
         self._previous: Dict[int, Any] = {}
         self._asked: Dict[int, float] = {}  # a signal that is to end the process -> time.monotonic() of the first one
+        self._deadline = SignalDeadline(REPEAT_SECONDS, too_late)
 
     def install(self) -> None:
         """Takes the signals over; outside the main thread nothing can be taken.
@@ -51,13 +58,23 @@ class SignalWatch:
             for number in policy.signals:
                 if number not in self._previous and signal.getsignal(number) != signal.SIG_IGN:
                     self._previous[number] = signal.signal(number, self._handle)
+        self._deadline.begin(number for number, previous in self._previous.items()
+                             if number in ENDING and previous in (signal.SIG_DFL, None))
+        _installed.add(self)
 
     def restore(self) -> None:
         """Gives every signal the meaning it had."""
+        _installed.discard(self)
+        self._deadline.end()
         for number, previous in list(self._previous.items()):
             if signal.getsignal(number) == self._handle:
                 signal.signal(number, previous if previous is not None else signal.SIG_DFL)
         self._previous, self._asked = {}, {}
+
+    def forked(self) -> None:
+        """In a child of fit's process: its signals mean what they meant before."""
+        self._deadline.forked()
+        self.restore()
 
     def _handle(self, number: int, frame: Optional[FrameType]) -> None:
         if not self._is_running(frame):
@@ -72,17 +89,42 @@ class SignalWatch:
             if number in policy.signals and policy.received not in ENDING:
                 policy.received = int(number)
 
+    def answering(self) -> None:
+        """What was asked for is being done now."""
+        self._deadline.answering()
+
     def deliver(self, number: int) -> None:
         """Lets the signal act the way it would have without us."""
+        previous = self._previous.get(number)
         self.restore()
         os.kill(os.getpid(), number)
+        if previous in (signal.SIG_DFL, None) and number in ENDING:
+            end_process(number)
 
-    def received(self) -> int:
-        """The signal that waits to be answered, or 0; all are taken as answered, and one that ends goes first."""
-        received = [policy.received for policy in self._policies if policy.received]
+    def hand_on(self, number: int) -> None:
+        """Calls the handler that a signal had before us: it was answered, and training goes on."""
+        previous = self._previous.get(number)
+        if callable(previous):
+            previous(number, None)
+
+    def received(self) -> List[int]:
+        """The signals that wait to be answered, those that end the process first; all are taken as answered."""
+        received = {policy.received for policy in self._policies if policy.received}
         for policy in self._policies:
             policy.received = 0
-        return next((number for number in received if number in ENDING), received[0] if received else 0)
+        return sorted(received, key=lambda number: (number not in ENDING, number))
+
+
+_installed: "weakref.WeakSet[SignalWatch]" = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for watch in list(_installed):
+        watch.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def signal_name(number: int) -> str:

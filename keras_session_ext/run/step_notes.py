@@ -12,6 +12,7 @@ no note. A file of another run, or of other logs, is begun anew.
 """
 
 import json
+import os
 import struct
 from typing import Any, Dict, Optional, Sequence, Tuple
 
@@ -50,6 +51,7 @@ class StepNotes:
 
     def __init__(self, path: str, mode: int, run: str):
         self._path, self._mode, self._run = path, mode, run
+        self._pid = os.getpid()
         self._fd: Optional[int] = None
         self.names: Tuple[str, ...] = ()
         self._floats = struct.Struct("<")
@@ -69,6 +71,8 @@ class StepNotes:
             OSError: the file cannot be written.
         """
         names = tuple(sorted(logs))
+        if os.getpid() != self._pid:
+            return tuple([_bits(logs[name]) for name in names])  # a forked child has no files of ours
         if self._fd is None or names != self.names:
             self._open(names)
         note = tuple([_bits(logs[name]) for name in names])
@@ -85,6 +89,7 @@ class StepNotes:
             raise OSError("the logs have too many names to be noted")
         self.names, self._slots = names, _slots(len(names))
         self._fd, known = files.open_notes(self._path, self._mode, len(header))
+        files.close_in_children(self._fd)
         if known != header:
             files.begin_anew(self._fd)
             files.write_at(self._fd, header, 0)

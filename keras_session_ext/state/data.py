@@ -81,8 +81,14 @@ def capture(run: Run) -> Dict[str, Any]:
         "content": run.content,
         "validation_iterators": run.validation_iterators,
         "epoch_over": run.epoch_over,
-        "epoch_logs": run.family.epoch_logs(run.model) if run.epoch_over else {},
+        "epoch_logs": _epoch_logs(run),
     }
+
+
+def _epoch_logs(run: Run) -> Dict[str, Any]:
+    """What the loop has of the epoch's logs, where a resume from here may not make any of its steps."""
+    may_be_over = run.epoch_over or (run.mid_epoch and run.progress.batch and run.feed.may_end_anywhere)
+    return run.family.epoch_logs(run.model, run.epoch_over) if may_be_over else {}
 
 
 def pass_over(state: Dict[str, Any], run: Run) -> None:

@@ -27,8 +27,11 @@ class Run:
         baseline: fingerprints of the peers' attributes right after `on_train_begin`.
         objects_begun: fingerprints of the attributes of the model's objects at the beginning, by id of the object.
         objects_script: copies of their values then.
-        objects_traced, objects_stepped: what these were right before and right behind this process's first step.
+        objects_traced: what these were when this process's first step was traced, the last time.
+        objects_stepped: what they were right behind it.
         objects_traces: how many traces were made with the attributes as they were then.
+        objects_validated: whether a validation was traced, in this process or in those before.
+        objects_settled: whether all steps of an epoch were, so that no other one is to come.
         generator: the user's own, if fit was given one.
         source_baseline: the same of a data source with attributes.
         source_state: that source's state at the start of the epoch.
@@ -55,6 +58,7 @@ class Run:
         self.objects_traced: Any = None
         self.objects_stepped: Any = None
         self.objects_traces = 0
+        self.objects_validated = self.objects_settled = False
         self.generator: Any = None
         self.source_baseline: Dict[str, Any] = {}
         self.source_state: Any = None

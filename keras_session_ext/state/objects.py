@@ -8,14 +8,13 @@ of all objects, such as `trainable` and a rate that a callback changes, and what
 their functions close over.
 
 A step that is traced reads Python attributes when it is traced, and never
-again. A resumed process traces anew, so in the steps of its first epoch the
-attributes have the values with which these were traced first.
+again: see traced_attributes.py.
 """
 
 import dis
 import functools
 import types
-from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Set, Tuple
 
 from keras_session_ext.backend import saving_protocol
 from keras_session_ext.errors import StateMismatch
@@ -28,9 +27,6 @@ NAME = "objects"
 _SETTINGS = (bool, int, float, str)
 #: settings that Keras changes by itself
 _KERAS_SETS = frozenset(["built", "stop_training", "stop_evaluating", "stop_predicting", "compiled"])
-_TRACED_LATER = ("{} changed, and then a step was traced again, which keeps the value it is traced with; make it a "
-                 "variable (add_weight), or compile with run_eagerly=True")
-
 #: what a checkpoint of an earlier version of this package knows of them
 NOTHING: Dict[str, Any] = {"values": {}, "traced": {}, "script": {}, "own": {}, "buffers": {}, "missing": []}
 
@@ -56,7 +52,7 @@ def _objects(run: Run) -> List[Tuple[str, Any]]:
 # -- Python attributes
 
 
-def _places(run: Run) -> Iterator[Tuple[str, Any, Places]]:
+def places_of(run: Run) -> Iterator[Tuple[str, Any, Places]]:
     """Where each object keeps its Python attributes."""
     listed = _objects(run)
     walk = Walk(run, [subject for _, subject in listed])
@@ -107,10 +103,10 @@ def _assigned(code: types.CodeType) -> FrozenSet[str]:
     return frozenset(one.argval for one in dis.get_instructions(code) if one.opname == "STORE_ATTR").union(*inner)
 
 
-def _look(run: Run) -> Seen:
+def look(run: Run) -> Seen:
     """Reads all attributes; copies those that are not the script's to say."""
     seen = Seen({}, {})
-    for _, subject, places in _places(run):
+    for _, subject, places in places_of(run):
         found = object_attributes.read(places, run)
         prints = seen.prints[id(subject)] = found.fingerprints()
         begun = run.objects_begun.get(id(subject), {})
@@ -122,12 +118,13 @@ def _look(run: Run) -> Seen:
 def begin(run: Run) -> None:
     """Remembers what the script says of each object: all but what every process makes anew."""
     run.objects_begun, run.objects_script = {}, {}
-    for _, subject, places in _places(run):
+    for _, subject, places in places_of(run):
         found = object_attributes.read(places, run)
         # what is adapted once, at the first start, is not the script's to say
         run.objects_begun[id(subject)] = {} if hasattr(subject, "adapt") else object_attributes.baseline(found, {})
         run.objects_script[id(subject)] = plain_values.copy(found.values)
     run.objects_traced = run.objects_stepped = None
+    run.objects_validated = run.objects_settled = False
 
 
 def begin_again(script: Dict[int, Dict[str, Any]], run: Run) -> None:
@@ -137,60 +134,23 @@ def begin_again(script: Dict[int, Dict[str, Any]], run: Run) -> None:
         script: `run.objects_script` of then.
         run: the live run.
     """
-    for _, subject, places in _places(run):
+    for _, subject, places in places_of(run):
         object_attributes.put(subject, places, script.get(id(subject), {}), run)
-
-
-# -- the first step, which traces
-
-
-def step_begins(run: Run) -> None:
-    """Right before the first step of this process, behind every peer's hook: what it is about to be traced with."""
-    if run.family.traces(run.model) is not None:
-        run.objects_traced = _look(run)
-
-
-def step_over(run: Run) -> None:
-    """Right behind it."""
-    if run.objects_traced is not None:
-        run.objects_stepped, run.objects_traces = _look(run), 0
-
-
-def epoch_ends(run: Run, as_traced: bool) -> None:
-    """All steps of an epoch were made, and its validation: what was traced in it was traced with the same values?
-
-    Args:
-        run: the live run.
-        as_traced: they were made with the values of the first trace.
-    """
-    traces = run.family.traces(run.model) or 0
-    if run.objects_stepped is not None and traces > run.objects_traces and (as_traced or not _changed(run)):
-        run.objects_traces = traces
-
-
-def _changed(run: Run) -> List[str]:
-    """The attributes that have changed since the first step of this process was over."""
-    found = []
-    for key, subject, places in _places(run):
-        then, names = run.objects_stepped.prints.get(id(subject), {}), _read_when_traced(places)
-        prints = object_attributes.read(places, run).fingerprints()
-        found += ["{}.{}".format(_short(key), name) for name, print_ in prints.items()
-                  if name in names and then.get(name) != print_]
-    return found
 
 
 # -- the kind
 
 
 def capture(run: Run) -> Dict[str, Any]:
-    state: Dict[str, Any] = {"values": {}, "traced": {}, "script": {}, "own": {}, "buffers": {}, "missing": []}
-    for key, subject, places in _places(run) if run.trains else ():
+    state: Dict[str, Any] = {"values": {}, "traced": {}, "script": {}, "own": {}, "buffers": {}, "missing": [],
+                             "validated": run.objects_validated, "settled": run.objects_settled}
+    for key, subject, places in places_of(run) if run.trains else ():
         found = object_attributes.read(places, run)
         changed, large = object_attributes.changed(found, run.objects_begun.get(id(subject), {}))
-        state["missing"] += ["{}.{}".format(_short(key), name) for name in found.opaque + large]
+        state["missing"] += ["{}.{}".format(short_name(key), name) for name in found.opaque + large]
         if changed:
             state["values"][key] = changed
-            _add_traced(state, key, subject, _read_when_traced(places), run)
+            _add_traced(state, key, subject, read_when_traced(places), run)
     _add_own(state, run)
     return state
 
@@ -204,13 +164,13 @@ def _add_own(state: Dict[str, Any], run: Run) -> None:
             plain_values.flatten(own)
         except Exception as error:  # a user's save_own_variables may raise anything
             own = {}
-            state["missing"].append("{} ({}: {})".format(_short(key), type(error).__name__, error))
+            state["missing"].append("{} ({}: {})".format(short_name(key), type(error).__name__, error))
         for name, made in (("own", own), ("buffers", run.family.engine.buffers(subject, known))):
             if made:
                 state[name][key] = made
 
 
-def _read_when_traced(places: Places) -> Set[str]:
+def read_when_traced(places: Places) -> Set[str]:
     """The names of attributes that a traced step keeps the value of; it reads variables every time."""
     return {name for name, (_, key, _) in places.items() if key is not VARIABLES}
 
@@ -229,15 +189,7 @@ def _add_traced(state: Dict[str, Any], key: str, subject: Any, names: Set[str], 
             state["script"].setdefault(key, []).append(name)
 
 
-def why_not_exact(run: Run) -> List[str]:
-    """Reasons, asked at a save."""
-    if run.objects_stepped is None or (run.family.traces(run.model) or 0) <= max(run.objects_traces, 1):
-        return []
-    names = _changed(run)
-    return [_TRACED_LATER.format(", ".join(names))] if names else []
-
-
-def _short(key: str) -> str:
+def short_name(key: str) -> str:
     return key.split(" ")[0].rsplit(".", 1)[-1]
 
 
@@ -259,11 +211,12 @@ def before_build(state: Dict[str, Any], run: Run) -> None:
 
 
 def restore(state: Dict[str, Any], run: Run) -> None:
-    for key, subject, places in _places(run) if run.trains else ():
+    run.objects_validated, run.objects_settled = (bool(state.get(name, True)) for name in ("validated", "settled"))
+    for key, subject, places in places_of(run) if run.trains else ():
         object_attributes.put(subject, places, state["values"].get(key, {}), run)
-    for key, _, places in _places(run) if run.trains else ():
+    for key, _, places in places_of(run) if run.trains else ():
         for name in object_attributes.lost(state["values"].get(key, {}), object_attributes.read(places, run)):
-            run.report.because("{}.{} could not be put back".format(_short(key), name))
+            run.report.because("{}.{} could not be put back".format(short_name(key), name))
     for key, subject in _objects(run):
         if key in state["buffers"]:
             run.family.engine.set_buffers(subject, state["buffers"][key])
@@ -282,9 +235,9 @@ def _write_own(state: Dict[str, Any], run: Run) -> None:
         except Exception as error:  # Keras's load_assets and the user's load_own_variables may raise anything
             raise StateMismatch("{} cannot load what it had saved of itself ({}: {}). Make it as it was when the "
                                 "checkpoint was taken, such as by adapt, before fit.".format(
-                                    _short(key), type(error).__name__, error))
+                                    short_name(key), type(error).__name__, error))
         if not _has_own(subject, own, run):
-            run.report.because("{} did not take back what it had saved of itself".format(_short(key)))
+            run.report.because("{} did not take back what it had saved of itself".format(short_name(key)))
 
 
 def _has_own(subject: Any, own: Dict[str, Any], run: Run) -> bool:
@@ -293,46 +246,3 @@ def _has_own(subject: Any, own: Dict[str, Any], run: Run) -> bool:
         return plain_values.fingerprint(own) == plain_values.fingerprint(now)
     except Exception:  # a layer that was never adapted has nothing to save
         return False
-
-
-class TracedAttributes:
-    """Gives the attributes the values that the steps were traced with, in the first epoch of a resumed process.
-
-    Args:
-        state: of the checkpoint.
-        run: the live run, before anything is restored: its attributes are as the script makes them.
-    """
-
-    def __init__(self, state: Dict[str, Any], run: Run):
-        self._run = run
-        self._then: Values = {key: dict(values) for key, values in state["traced"].items()}
-        for key, subject, places in _places(run) if state["script"] else ():
-            found = dict(object_attributes.read(places, run).values, **run.objects_script.get(id(subject), {}))
-            copies = {name: plain_values.copy(found[name]) for name in state["script"].get(key, ()) if name in found}
-            self._then.setdefault(key, {}).update(copies)
-        self._now: Optional[Values] = None
-
-    @property
-    def differ(self) -> bool:
-        """Whether there are such values."""
-        return any(self._then.values())
-
-    def put(self) -> None:
-        """Right before a step, behind every peer's hook."""
-        if self.differ and self._now is None:
-            self._now = self._swap(self._then)
-
-    def take_back(self) -> None:
-        """Right behind it."""
-        if self._now is not None:
-            self._swap(self._now)
-            self._now = None
-
-    def _swap(self, values: Values) -> Values:
-        before: Values = {}
-        for key, subject, places in _places(self._run):
-            wanted = values.get(key, {})
-            found = object_attributes.read(places, self._run).values
-            before[key] = {name: plain_values.copy(found[name]) for name in wanted if name in found}
-            object_attributes.put(subject, places, wanted, self._run)
-        return before

@@ -126,8 +126,17 @@ class Store(abc.ABC):
         """
 
     @abc.abstractmethod
-    def remove(self, names: List[str]) -> List[str]:
-        """Removes files for good: none comes back after a power cut. Returns those that were there."""
+    def remove(self, names: List[str], check: Callable[[], None]) -> List[str]:
+        """Removes files for good: none comes back after a power cut.
+
+        Args:
+            names: of the files.
+            check: called when none of them is to be seen any more, right before they are gone for good; what it
+                raises ends the removal, and they are there again.
+
+        Returns:
+            Those that were there.
+        """
 
     @abc.abstractmethod
     def clear_leftovers(self, is_leftover: Callable[[str, bool], bool]) -> None:

@@ -4,6 +4,7 @@ A put is `create a temporary name -> write -> fsync -> check -> link to the name
 -> unlink -> fsync the folder`; a removal goes through a tombstone.
 """
 
+import errno
 import logging
 import os
 import re
@@ -16,11 +17,20 @@ from keras_session_ext.store.contract import Image, Lock, Store, StoredFile
 logger = logging.getLogger("keras_session_ext")
 
 _UNFINISHED = re.compile(r"\.(?:tmp|del)-[0-9a-f]{8}-(.*)")
-# POSIX record locks belong to the process: one descriptor per directory, counted
+# one descriptor per directory for all of this process, counted
 _locks: Dict[str, List[int]] = {}
 _locks_guard = threading.Lock()
+
+
+def _forked() -> None:
+    """A child has none of the locks, and no thread that holds the guard."""
+    global _locks_guard
+    _locks.clear()
+    _locks_guard = threading.Lock()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_locks.clear)
+    os.register_at_fork(after_in_child=_forked)
 
 
 def write_file(path: str, image: Image, mode: int = 0o600) -> None:
@@ -92,7 +102,7 @@ class LocalFile(StoredFile):
 
 
 class LocalLock(Lock):
-    """A POSIX record lock on a file, one for all that this process has to do with the directory.
+    """A lock on a file, one for all that this process has to do with the directory.
 
     Args:
         path: the file.
@@ -103,22 +113,20 @@ class LocalLock(Lock):
         self._path = path
         self._mode = mode
         self._taken = False
-
-    def _key(self) -> str:
-        return os.path.realpath(self._path)
+        self._key = os.path.realpath(path)
 
     def take(self) -> Optional[Dict[str, Any]]:
         left: Dict[str, Any] = {}
         if self._taken:
             return left
         with _locks_guard:
-            entry = _locks.get(self._key())
+            entry = _locks.get(self._key)
             if entry is None:
                 left = file_locks.read_owner(self._path)
                 fd = file_locks.lock(self._path, self._mode)
                 if fd is None:
                     return None
-                entry = _locks[self._key()] = [fd, 0]
+                entry = _locks[self._key] = [fd, 0]
             entry[1] += 1
         self._taken = True
         return left
@@ -127,13 +135,13 @@ class LocalLock(Lock):
         return file_locks.read_owner(self._path)
 
     def note(self, **place: Any) -> None:
-        entry = _locks.get(self._key())
+        entry = _locks.get(self._key)
         if self._taken and entry is not None:
             file_locks.write_owner(entry[0], **place)
 
     def holder(self) -> Optional[int]:
-        if self._key() in _locks:
-            return os.getpid()  # to open and close the file would give our own lock away
+        if self._key in _locks:
+            return os.getpid()  # where it is a POSIX record lock, to open and close the file would give it away
         return file_locks.lock_holder(self._path)
 
     def give_back(self) -> None:
@@ -141,12 +149,21 @@ class LocalLock(Lock):
             return
         self._taken = False
         with _locks_guard:
-            entry = _locks.get(self._key())
+            entry = _locks.get(self._key)
             if entry is None:
                 return  # a forked child: the lock is the parent's
             entry[1] -= 1
             if not entry[1]:
-                files.close(_locks.pop(self._key())[0])
+                try:
+                    files.close(_locks.pop(self._key)[0])
+                except OSError as error:  # a mount that died: it is closed all the same
+                    logger.warning("%s: %s", self._path, error)
+
+
+def _resolved(path: str) -> str:
+    """The folder itself, once and for all: a link that is pointed elsewhere later leads no checkpoint there."""
+    path = os.path.abspath(path)
+    return path if files.is_dangling(path) else os.path.realpath(path)
 
 
 class LocalStore(Store):
@@ -158,7 +175,7 @@ class LocalStore(Store):
     """
 
     def __init__(self, path: str, group: bool = False):
-        self.path = os.path.abspath(path)
+        self.path = _resolved(path)
         self.folder = os.path.join(self.path, "checkpoints")
         self.file_mode = 0o660 if group else 0o600
         self._folder_mode = 0o770 if group else 0o700
@@ -171,6 +188,9 @@ class LocalStore(Store):
         return os.path.join(self.folder, name)
 
     def prepare(self) -> None:
+        if files.is_dangling(self.path):
+            raise FileNotFoundError(errno.ENOENT, "it is a link to {}, which is not there; mount or make that".format(
+                os.path.realpath(self.path)), self.path)
         files.make_directory(self.folder, self._folder_mode)
 
     def names(self) -> List[str]:
@@ -185,12 +205,24 @@ class LocalStore(Store):
         except FileExistsError:
             return False
         try:
-            file_locks.write_owner(fd)
-            files.sync(fd)
-        finally:
-            files.close(fd)
-        files.sync_directory(self.folder)
+            try:
+                self._note_owner(fd)
+                files.sync(fd)
+            finally:
+                files.close(fd)
+            files.sync_directory(self.folder)
+        except BaseException:
+            quietly_remove(self.path_of(name))  # or every start that fails would leave one
+            raise
         return True
+
+    @staticmethod
+    def _note_owner(fd: int) -> None:
+        try:
+            file_locks.write_owner(fd)
+        except OSError as error:
+            if error.errno not in files.FULL:  # the note is only for messages
+                raise
 
     def put(self, name: str, image: Image, check: Callable[[], None]) -> None:
         final = self.path_of(name)
@@ -207,24 +239,36 @@ class LocalStore(Store):
     def open(self, name: str) -> StoredFile:
         return LocalFile(self.path_of(name))
 
-    def remove(self, names: List[str]) -> List[str]:
+    def remove(self, names: List[str], check: Callable[[], None]) -> List[str]:
         """A name is first given to a tombstone, and the folder synced.
 
         After a power cut a file must not come back under its own name with re-used blocks.
         """
-        tombstones = {}
-        for name in names:
-            tombstone = temporary_name(self.path_of(name), "del")
-            try:
-                files.rename(self.path_of(name), tombstone)
-            except FileNotFoundError:
-                continue  # someone removed it by hand
-            tombstones[name] = tombstone
-        if tombstones:
-            files.sync_directory(self.folder)
+        tombstones: Dict[str, str] = {}
+        try:
+            for name in names:
+                tombstone = temporary_name(self.path_of(name), "del")
+                try:
+                    files.rename(self.path_of(name), tombstone)
+                except FileNotFoundError:
+                    continue  # someone removed it by hand
+                tombstones[name] = tombstone
+            if tombstones:
+                files.sync_directory(self.folder)
+                check()
+        except BaseException:
+            self._give_back(tombstones)
+            raise
         for tombstone in tombstones.values():
-            files.remove(tombstone)
+            quietly_remove(tombstone)
         return list(tombstones)
+
+    def _give_back(self, tombstones: Dict[str, str]) -> None:
+        for name, tombstone in tombstones.items():
+            try:
+                files.publish(tombstone, self.path_of(name))
+            except OSError as error:
+                logger.warning("%s cannot get its name %s back: %s", tombstone, name, error)
 
     def clear_leftovers(self, is_leftover: Callable[[str, bool], bool]) -> None:
         for name in self.names():

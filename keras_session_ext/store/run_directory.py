@@ -13,6 +13,7 @@ module made are ever removed.
 """
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -20,6 +21,7 @@ import re
 import socket
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
+from keras_session_ext import files
 from keras_session_ext.arguments import LocalPath, local_path
 from keras_session_ext.checkpoint import reader
 from keras_session_ext.errors import CheckpointCorrupt, CheckpointNotFound, DirectoryBusy, SessionError
@@ -35,6 +37,7 @@ logger = logging.getLogger("keras_session_ext")
 
 _CHECKPOINT = re.compile(r"g([0-9]{6,})-s([0-9]{10,})-([0-9a-f]{8})\.h5")
 _CLAIM = re.compile(r"g([0-9]{6,})\.claim")
+_CLAIM_NAME = "g{:06d}.claim"
 
 #: what a training notes in the lock of how far it has come
 _NOTED = ("process", "time", "stage", "epoch", "batch", "step")
@@ -58,6 +61,8 @@ class RunDirectory:
         self.path = self._store.path
         self.file_mode = self._store.file_mode
         self.generation = 0
+        self._claimed = ""  # the name of our claim; none while `held`, or as long as the disk is full
+        self._is_claim_due = False
         self.left: Dict[str, Any] = {}
         self.config: Optional[Dict[str, Any]] = None
 
@@ -87,8 +92,7 @@ class RunDirectory:
             else:
                 self._claim()
                 self._store.clear_leftovers(self._is_leftover)
-                if self.config is not None:
-                    self._store.write_note("config.json", json.dumps(self.config, indent=2).encode() + b"\n")
+                self._note_config()
         except DirectoryBusy:
             self.release()
             raise
@@ -150,11 +154,28 @@ class RunDirectory:
         """The process on this machine that trains here now, as far as locks tell; it is not disturbed."""
         return self._store.lock.holder()
 
+    def _note_config(self) -> None:
+        if self.config is not None:
+            try:
+                self._store.write_note("config.json", json.dumps(self.config, indent=2).encode() + b"\n")
+            except OSError as error:
+                logger.warning("config.json cannot be written to %s: %s. Training goes on.", self.path, error)
+
     def _claim(self) -> None:
-        while True:  # another start that was faster has taken the number: the next one
-            self.generation = 1 + max([0] + [generation for generation, _ in self._generations()])
-            if self._store.claim("g{:06d}.claim".format(self.generation)):
-                return
+        """Takes the next number; on a full disk it is taken at the first save, and what is there can be restored."""
+        self.generation = 0
+        try:
+            while True:  # another start that was faster has taken the number: the next one
+                generation = 1 + max([0] + [generation for generation, _ in self._generations()])
+                if self._store.claim(_CLAIM_NAME.format(generation)):
+                    break
+            self._claimed = _CLAIM_NAME.format(generation)
+        except OSError as error:
+            if error.errno not in files.FULL:
+                raise
+            self._is_claim_due = True
+            logger.warning("The disk of %s is full. Training begins, and saves as soon as there is space.", self.path)
+        self.generation = generation
 
     def _generations(self) -> List[Tuple[int, str]]:
         found = []
@@ -165,7 +186,17 @@ class RunDirectory:
         return found
 
     def _check_fence(self) -> None:
-        newer = [name for generation, name in self._generations() if generation > self.generation]
+        found = self._generations()
+        newer = [name for generation, name in found if generation > self.generation]
+        if not newer and self._is_claim_due:
+            claimed = _CLAIM_NAME.format(self.generation)
+            if self._store.claim(claimed):
+                self._claimed, self._is_claim_due = claimed, False
+            else:
+                newer = [claimed]
+        elif not newer and self._claimed and all(name != self._claimed for _, name in found):
+            raise OSError(errno.ESTALE, "it is not the directory that this run began in, {} is gone".format(
+                self._claimed), self.path)
         if newer:
             raise DirectoryBusy(
                 "Another run has taken over {} ({} is newer than generation {} of this process, pid {} on {}). "
@@ -204,7 +235,7 @@ class RunDirectory:
             self._check_fence()
         ours = [os.path.basename(info.path) for info in plan.remove
                 if os.path.dirname(info.path) == self.checkpoints]
-        removed = self._store.remove([name for name in ours if _CHECKPOINT.fullmatch(name)])
+        removed = self._store.remove([name for name in ours if _CHECKPOINT.fullmatch(name)], self._check_fence)
         return [name[:-3] for name in removed]
 
     # -- reading

@@ -1,9 +1,11 @@
 """The run directory: one owner, generations, publication, retention; real files and real processes."""
 
 import errno
+import fcntl
 import json
 import logging
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -251,9 +253,10 @@ def test_a_worker_that_outlives_the_training_holds_nothing(path):
     """A forked child inherits the descriptor; flock would stay held by it."""
     script = ("import os, sys, time\nfrom keras_session_ext.store.run_directory import RunDirectory\n"
               "d = RunDirectory(sys.argv[1]); d.acquire()\n"
+              "reading, writing = os.pipe()\n"
               "worker = os.fork()\n"
-              "if not worker:\n    os.close(1); sys.stdin.readline(); os._exit(0)\n"
-              "print(worker, flush=True); os._exit(0)")
+              "if not worker:\n    os.write(writing, b'1'); os.close(1); sys.stdin.readline(); os._exit(0)\n"
+              "os.read(reading, 1); print(worker, flush=True); os._exit(0)")
     parent = python(script, path)
     assert int(parent.stdout.readline()) > 0
     assert parent.wait(60) == 0
@@ -302,6 +305,110 @@ def test_looking_does_not_give_the_lock_away(owned):
     again.release()
     child = python(HOLD, owned.path, stderr=subprocess.PIPE)
     assert b"DirectoryBusy" in child.communicate(timeout=60)[1]
+
+
+def test_a_copy_of_the_directory_does_not_give_the_lock_away(owned, tmp_path):
+    shutil.copytree(owned.path, str(tmp_path / "copy"))
+    child = python(HOLD, owned.path, stderr=subprocess.PIPE)
+    assert b"DirectoryBusy" in child.communicate(timeout=60)[1]
+    assert RunDirectory(owned.path).holder() == os.getpid()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL],
+                         ids=errno.errorcode.get)
+def test_a_file_system_without_locks(path, monkeypatch, number):
+    def refuse(*arguments):
+        raise OSError(number, "no locks here")
+
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    monkeypatch.setattr(fcntl, "lockf", refuse)
+    made = RunDirectory(path)
+    made.acquire()
+    save(made, 1)
+    assert steps(path) == [1] and made.holder() is not None
+    made.release()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk with room for a few files."""
+    folder = str(tmp_path / "disk")
+    os.mkdir(folder)
+    if subprocess.call(["mount", "-t", "tmpfs", "-o", "size=256k,nr_inodes=64", "tmpfs", folder],
+                       stderr=subprocess.DEVNULL):
+        pytest.skip("no file system can be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize("full_of", ["bytes", "files"])
+def test_a_start_on_a_full_disk_begins_and_saves_once_there_is_space(small_disk, full_of, caplog):
+    path = os.path.join(small_disk, "run")
+    before = RunDirectory(path)
+    before.acquire()
+    save(before, 1)
+    before.release()
+    stuffed = []
+    with pytest.raises(OSError):
+        for number in range(1000):
+            stuffed.append(os.path.join(small_disk, str(number)))
+            with open(stuffed[-1], "wb") as handle:
+                handle.write(bytes(4096) if full_of == "bytes" else b"")
+    for _ in range(3):
+        made = RunDirectory(path)
+        made.acquire()
+        with pytest.raises(OSError) as caught:
+            save(made, 2)
+        assert caught.value.errno == errno.ENOSPC
+        made.release()
+        assert steps(path) == [1]
+    for name in stuffed:
+        if os.path.exists(name):
+            os.remove(name)
+    made.acquire()
+    save(made, 2)
+    made.release()
+    assert steps(path) == [2, 1]
+    assert len([name for name in os.listdir(before.checkpoints) if name.endswith(".claim")]) <= 2
+    assert "is full" in caplog.text or full_of == "bytes"
+
+
+def test_a_link_that_is_pointed_elsewhere_leads_nothing_there(tmp_path):
+    link, here, there = (str(tmp_path / name) for name in ("link", "here", "there"))
+    os.mkdir(here)
+    os.symlink(here, link)
+    made = RunDirectory(link)
+    made.acquire()
+    save(made, 1)
+    os.mkdir(there)
+    os.remove(link)
+    os.symlink(there, link)
+    save(made, 2)
+    made.release()
+    assert steps(here) == [2, 1] and os.listdir(there) == []
+
+
+def test_a_dangling_link(tmp_path):
+    link = str(tmp_path / "link")
+    os.symlink(str(tmp_path / "not mounted"), link)
+    with pytest.raises(SessionError, match="is a link to .*not mounted, which is not there; mount or make that"):
+        RunDirectory(link).acquire()
+    assert not os.path.exists(str(tmp_path / "not mounted"))
+
+
+def test_another_directory_in_the_place_of_ours_gets_nothing(path):
+    made = RunDirectory(path)
+    made.acquire()
+    save(made, 1)
+    os.rename(path, path + "-away")
+    other = RunDirectory(path)
+    other.acquire()
+    other.release()
+    os.rename(os.path.join(other.checkpoints, "g000001.claim"), os.path.join(other.checkpoints, "g000000.claim"))
+    with pytest.raises(OSError, match="not the directory that this run began in, g000001.claim is gone"):
+        save(made, 2)
+    assert steps(path) == [] and steps(path + "-away") == [1]
+    made.release()
 
 
 def test_an_unreadable_owner_is_called_unknown(path):
@@ -485,14 +592,33 @@ def test_a_tombstone_is_no_checkpoint_and_goes_at_the_next_start(path, monkeypat
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "unlink", refuse)
-        with pytest.raises(OSError):
-            first.retain(KeepLast(1).plan(list_checkpoints(path)))
+        assert len(first.retain(KeepLast(1).plan(list_checkpoints(path)))) == 1, "given up, whatever is left of it"
     assert steps(path) == [2] and len(os.listdir(first.checkpoints)) == 3
     first.release()
     second = RunDirectory(path)
     second.acquire()
     assert len(os.listdir(second.checkpoints)) == 2 and steps(path) == [2]
     second.release()
+
+
+def test_a_run_that_takes_over_in_the_middle_of_a_removal_finds_all_again(path, monkeypatch):
+    old, new = RunDirectory(path), RunDirectory(path)
+    old.acquire()
+    for step in (1, 2, 3):
+        save(old, step)
+    plan, rename = KeepLast(1).plan(list_checkpoints(path)), files.rename
+
+    def take_over(source, target):
+        if not new.generation:
+            new.acquire()
+        rename(source, target)
+
+    monkeypatch.setattr(files, "rename", take_over)  # behind the first check, before anything is gone
+    with pytest.raises(DirectoryBusy):
+        old.retain(plan)
+    assert steps(path) == [3, 2, 1]
+    new.release()
+    old.release()
 
 
 def test_retention_touches_only_checkpoints_of_this_directory(owned, tmp_path):

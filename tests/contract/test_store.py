@@ -84,7 +84,7 @@ def test_parts_of_a_file(store):
 def test_an_open_file_outlives_its_name(store):
     store.put("a.h5", Bytes(b"kept"), unchecked)
     file, data = store.open("a.h5"), bytearray(4)
-    store.remove(["a.h5"])
+    store.remove(["a.h5"], unchecked)
     assert file.read(data, 0) == 4 and data == b"kept"
     file.close()
 
@@ -125,8 +125,8 @@ def test_a_claim_is_given_once(store):
 def test_removal_says_what_was_there(store):
     for name in ("a.h5", "b.h5", "c.h5"):
         store.put(name, Bytes(b"x"), unchecked)
-    assert store.remove(["a.h5", "never.h5", "c.h5"]) == ["a.h5", "c.h5"]
-    assert store.names() == ["b.h5"] and store.remove([]) == []
+    assert store.remove(["a.h5", "never.h5", "c.h5"], unchecked) == ["a.h5", "c.h5"]
+    assert store.names() == ["b.h5"] and store.remove([], unchecked) == []
 
 
 def test_a_file_that_is_not_there(store):

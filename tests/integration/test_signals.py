@@ -137,3 +137,84 @@ def test_after_an_exception_signals_mean_what_they_meant(tmp_path):
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=20)
     assert process.returncode == -signal.SIGTERM
+
+
+HARD = """
+import os, signal, sys, time, ctypes, threading, numpy as np, keras, keras_session_ext as kse
+from keras_session_ext.run import signal_deadline
+directory, what = sys.argv[1:3]
+signal_deadline.SECONDS = 2.0
+signal.signal(signal.SIGUSR1, lambda number, frame: print("requeued", flush=True))
+libc = ctypes.PyDLL(None)  # keeps the GIL, as a library that never returns to Python may
+class Slow(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 3:
+            if what == "pool":
+                import multiprocessing
+                with multiprocessing.get_context("fork").Pool(2) as pool:  # ends its workers by SIGTERM
+                    print("pool", sum(pool.map(abs, range(9))), flush=True)
+                child = os.fork()
+                if not child:
+                    print("child", signal.getsignal(signal.SIGTERM) == signal.SIG_DFL,
+                          signal.getsignal(signal.SIGUSR1).__name__, flush=True)
+                    print("descriptors", [os.readlink("/proc/self/fd/" + fd) for fd in os.listdir("/proc/self/fd")
+                                          if os.path.exists("/proc/self/fd/" + fd) and directory in os.readlink(
+                                              "/proc/self/fd/" + fd)], flush=True)
+                    os._exit(0)
+                os.waitpid(child, 0)
+            print("ready", flush=True)
+            if what == "stuck":
+                threading.Event().wait  # (imported)
+                ctypes.CDLL(None).pause() and ctypes.CDLL(None).sleep(100)
+                ctypes.CDLL(None).sleep(100)
+                ctypes.CDLL(None).sleep(100)
+        time.sleep(0.05)
+model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+model.compile("sgd", "mse")
+x = np.zeros((64, 4)); y = np.zeros((64, 2))
+model.fit(x, y, batch_size=2, epochs=2, verbose=0, callbacks=[
+    Slow(), kse.SessionCheckpoint(directory, save=kse.OnSignal("SIGTERM", "SIGUSR1"))])
+print("done", flush=True)
+"""
+
+
+def start_hard(tmp_path, what, *before):
+    return subprocess.Popen([*before, sys.executable, "-c", HARD, str(tmp_path), what], env=environment("jax"),
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_sigusr1_saves_and_the_handler_of_the_script_is_called(tmp_path):
+    process = start_hard(tmp_path, "slow")
+    wait_until_ready(process)
+    process.send_signal(signal.SIGUSR1)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0 and b"requeued" in out and b"done" in out
+    assert len(kse.list_checkpoints(tmp_path)) == 2
+
+
+def test_a_main_thread_that_does_not_answer_does_not_outlive_the_signal(tmp_path):
+    process = start_hard(tmp_path, "stuck")
+    wait_until_ready(process)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGTERM
+    assert b"was not answered in time" in err
+
+
+def test_a_child_has_the_signals_of_the_script(tmp_path):
+    process = start_hard(tmp_path, "pool")
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 0, err
+    assert b"pool 36" in out and b"child True <lambda>" in out and b"descriptors []" in out and b"done" in out
+
+
+def test_process_1_of_a_container_ends(tmp_path):
+    if subprocess.call(["unshare", "--pid", "--fork", "true"], stderr=subprocess.DEVNULL):
+        pytest.skip("no process namespaces here")
+    process = start_hard(tmp_path, "slow", "unshare", "--pid", "--fork", "--kill-child")
+    wait_until_ready(process)
+    child = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], stdout=subprocess.PIPE, check=True)
+    subprocess.run(["kill", "-TERM", child.stdout.decode().strip()], check=True)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM and b"done" not in out, err
+    assert len(kse.list_checkpoints(tmp_path)) == 1

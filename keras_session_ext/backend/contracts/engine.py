@@ -12,9 +12,11 @@ class Engine(abc.ABC):
 
     Attributes:
         name: as Keras calls it: "tensorflow", "jax", "torch".
+        traces_each_shape: whether a step is traced for each shape of batches, and not once for all.
     """
 
     name: str
+    traces_each_shape = False
 
     @abc.abstractmethod
     def read(self, variables: Sequence[Any]) -> List[np.ndarray]:

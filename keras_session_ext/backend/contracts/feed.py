@@ -86,6 +86,11 @@ class Feed(abc.ABC):
         """Whether one pass lasts over several epochs."""
 
     @property
+    def may_end_anywhere(self) -> bool:
+        """Whether the loop finds out that an epoch is over only by asking for a batch that is not there."""
+        return False
+
+    @property
     @abc.abstractmethod
     def begins_pass(self) -> bool:
         """Whether the epoch that starts now begins a new pass, made or not."""
@@ -147,7 +152,8 @@ class Feed(abc.ABC):
             state: what `capture` returned.
             batch: how many batches of the epoch were trained on.
             epoch_over: all of them were, and the validation comes next: the loop
-                makes the epoch's last step once more, `stand_in` around it.
+                makes the epoch's last step once more, `stand_in` around it. So it
+                does where the epoch may be over, as `may_end_anywhere` says.
             stopped: a callback had stopped the training in the last of them.
         """
 

@@ -56,8 +56,13 @@ class FitAccess(abc.ABC):
         """Whether data are a `PyDataset` (`Sequence` in Keras 2), which may have a state of its own."""
 
     @abc.abstractmethod
-    def epoch_logs(self, model: Any) -> Dict[str, np.ndarray]:
-        """The training logs of the epoch that is being validated; empty where the loop keeps them elsewhere."""
+    def epoch_logs(self, model: Any, is_over: bool) -> Dict[str, np.ndarray]:
+        """The training logs of the epoch; empty where the loop keeps them elsewhere.
+
+        Args:
+            model: the model.
+            is_over: the epoch is being validated; else they are those of its last step.
+        """
 
     @abc.abstractmethod
     def set_initial_epoch(self, model: Any, epoch: int) -> None:

@@ -12,6 +12,7 @@ class Jax(Engine):
     """JAX: on CPUs a view keeps its buffer from being donated; elsewhere a read is a copy to the host."""
 
     name = "jax"
+    traces_each_shape = True
 
     def __init__(self) -> None:
         import jax

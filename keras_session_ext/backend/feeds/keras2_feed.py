@@ -14,7 +14,7 @@ import xxhash
 from keras_session_ext.backend.contracts.feed import FeedListener
 from keras_session_ext.backend.feeds import tf_dataset
 from keras_session_ext.backend.feeds.batch_tap import digest
-from keras_session_ext.backend.feeds.shared_feed import SharedFeed, ran_out
+from keras_session_ext.backend.feeds.shared_feed import SharedFeed, drop
 from keras_session_ext.backend.randomness import host_random
 from keras_session_ext.backend.randomness.seeded_ops import SeededOps
 
@@ -89,6 +89,10 @@ class Keras2Feed(SharedFeed):
     def persistent(self) -> bool:
         """Whether one iterator lasts over several epochs."""
         return not self.adapter.should_recreate_iterator()
+
+    @property
+    def may_end_anywhere(self) -> bool:
+        return self._handler._inferred_steps is None
 
     @property
     def begins_pass(self) -> bool:
@@ -225,17 +229,13 @@ class Keras2Feed(SharedFeed):
         next(steps, None)
         self._resume = None
         self.skipped = count
-        for done in range(count):
-            try:
-                next(self._iterator)
-            except (StopIteration, self._tf.errors.OutOfRangeError):
-                raise ran_out(done, count)
+        drop(lambda: next(self._iterator), count, 0 if resume.get("steps") else per_execution - 1)
         self.passes, self._consumed = resume["passes"], count
         if resume.get("chain") is not None:
             self.verified = self._chain.get(count) == resume["chain"]
         self._listener.replayed()
         self._done = batch
-        if resume["epoch_over"]:
+        if resume["epoch_over"] or (batch and self.may_end_anywhere):
             handler._current_step = max(batch - per_execution, 0)
             self._listener.stand_in(True)
             try:

@@ -19,7 +19,7 @@ from keras_session_ext.backend.feeds import tf_dataset
 from keras_session_ext.backend.feeds.array_order import Order
 from keras_session_ext.backend.feeds.batch_tap import Tap
 from keras_session_ext.backend.feeds.keras3_sources import CountedDataset, Pass, drop_leftovers
-from keras_session_ext.backend.feeds.shared_feed import SharedFeed, ran_out
+from keras_session_ext.backend.feeds.shared_feed import SharedFeed, drop
 from keras_session_ext.backend.feeds.torch_loader import TappedLoader
 from keras_session_ext.backend.randomness import host_random
 
@@ -93,6 +93,10 @@ class Keras3Feed(SharedFeed):
     @property
     def persistent(self) -> bool:
         return self._iterator.steps_per_epoch is not None
+
+    @property
+    def may_end_anywhere(self) -> bool:
+        return (self._iterator.steps_per_epoch or self.adapter.num_batches) is None
 
     @property
     def begins_pass(self) -> bool:
@@ -325,28 +329,26 @@ class Keras3Feed(SharedFeed):
         begin, end, iterator = next(steps)
         self._resume = None
         self.skipped = 0 if resume.get("source_state") is not None else count
-        for done in range(self.skipped):
-            try:
-                next(iterator)
-            except Exception as error:
-                if isinstance(error, StopIteration) or type(error).__name__ == "OutOfRangeError":
-                    raise ran_out(done, count)
-                raise
+        drop(lambda: next(iterator), self.skipped, per_execution - 1 if self.may_end_anywhere else 0)
         self._consumed = count
         if self._tap is not None and resume.get("chain") is not None:
             self.verified = self._tap.chain(count) == resume["chain"]
         self._iterator._steps_seen = count - batch + per_execution
         self._listener.replayed()
-        target = max(batch - per_execution, 0) if resume["epoch_over"] else batch
+        stands_in = resume["epoch_over"] or (batch and self.may_end_anywhere)
+        target = max(batch - per_execution, 0) if stands_in else batch
         while begin < target:
             begin, end, iterator = next(steps)
-        if resume["epoch_over"]:
+        if stands_in:
             self._done = batch
             self._listener.stand_in(True)
+            nothing_left = self._engine.name == "torch" and self.may_end_anywhere  # where Keras draws before it calls
             try:
-                yield begin, end, iterator
+                yield begin, end, iter([None] * per_execution) if nothing_left else iterator
             finally:
                 self._listener.stand_in(False)
+            if resume["before_draw"] and not resume["epoch_over"]:
+                host_random.set_host_states(resume["before_draw"])
         else:
             self._done = begin
             if resume["before_draw"]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from keras_session_ext.backend.contracts.feed import FeedListener
 from keras_session_ext.backend.feeds import tf_dataset
-from keras_session_ext.backend.feeds.shared_feed import SharedFeed, ran_out
+from keras_session_ext.backend.feeds.shared_feed import SharedFeed, drop
 from keras_session_ext.backend.hooks.fit_frames import frames, set_local
 from keras_session_ext.backend.randomness import host_random
 from keras_session_ext.backend.randomness.seeded_ops import SeededOps
@@ -199,16 +199,10 @@ class OlderKeras2Feed(SharedFeed):
             self._before = max(count, 0) if self._order is None else 0
             return
         iterator: Any = self._local.get("output_generator", self._local.get("generator"))
-        for done in range(max(count, 0)):
-            try:
-                if self.source == "generator":
-                    next(iterator)
-                elif self.source == "tf.data.Dataset" and self._session_run is not None:
-                    self._draw()
-            except Exception as error:
-                if isinstance(error, StopIteration) or type(error).__name__ == "OutOfRangeError":
-                    raise ran_out(done, count)
-                raise
+        if self.source == "generator":
+            drop(lambda: next(iterator), count)
+        elif self.source == "tf.data.Dataset" and self._session_run is not None:
+            drop(self._draw, count)
 
     def _draw(self) -> None:
         tensors = [one for one in self._local["ins"] if hasattr(one, "op")]

@@ -1,6 +1,6 @@
 """What the feeds have in common that make a pass again and drop the batches that were trained on."""
 
-from typing import Any, Dict
+from typing import Any, Callable, Dict
 
 from keras_session_ext.backend.contracts.feed import Feed, FeedListener
 from keras_session_ext.errors import StateMismatch
@@ -38,8 +38,29 @@ class SharedFeed(Feed):
         self._resume = dict(state, batch=batch, epoch_over=epoch_over, stopped=stopped)
 
 
-def ran_out(done: int, count: int) -> StateMismatch:
-    """The error for data that ended before the place to go on from."""
+def drop(draw: Callable[[], Any], count: int, may_lack: int = 0) -> None:
+    """Draws batches that were trained on, and drops them.
+
+    Args:
+        draw: draws one.
+        count: how many.
+        may_lack: so many of them may never have been there: an execution of several steps ends where the data end.
+
+    Raises:
+        StateMismatch: the data ended before the place to go on from.
+    """
+    for done in range(max(count, 0)):
+        try:
+            draw()
+        except Exception as error:
+            if not isinstance(error, StopIteration) and type(error).__name__ != "OutOfRangeError":
+                raise
+            if count - done > may_lack:
+                raise _ran_out(done, count)
+            return
+
+
+def _ran_out(done: int, count: int) -> StateMismatch:
     return StateMismatch(
         "Cannot go on in the middle of the epoch: {} batches were trained on, but the data ended after {}.".format(
             count, done),

@@ -16,8 +16,8 @@ from keras_session_ext.backend.feeds.batch_tap import digest
 from keras_session_ext.backend.feeds.keras2_feed import Keras2Feed
 from keras_session_ext.backend.feeds.made_up_batches import first_that_runs, made_up_batches
 from keras_session_ext.backend.feeds.older_keras2_feed import OlderKeras2Feed
-from keras_session_ext.backend.keras2.as_built import as_built
 from keras_session_ext.backend.keras2.keras2_family import Keras2
+from keras_session_ext.backend.keras2.traced_numbers import numbers_taken_back
 from keras_session_ext.backend.randomness import host_random
 from keras_session_ext.backend.randomness.seeded_ops import SeededOps
 from keras_session_ext.backend.tf1_session.eager_session_access import EagerAccess
@@ -122,12 +122,12 @@ class Eager(EagerAccess, Keras2):
         handler = getattr(model, "_eval_data_handler", None)
         return None if handler is None else Keras2Feed(handler, self.tensorflow, SilentListener())
 
-    def epoch_logs(self, model: Any) -> Dict[str, np.ndarray]:
-        """The training logs of the epoch that is being validated."""
+    def epoch_logs(self, model: Any, is_over: bool) -> Dict[str, np.ndarray]:
         frame = self.fit_frame(model)
         if frame is None or not isinstance(self._active, Keras2Feed):
             return {}
-        return {name: np.asarray(value) for name, value in (frame.f_locals.get("epoch_logs") or {}).items()}
+        logs = frame.f_locals.get("epoch_logs" if is_over else "logs") or {}
+        return {name: np.asarray(value) for name, value in logs.items()}
 
     def fit_data(self, frame: FrameType) -> Tuple[Any, Dict[str, str]]:
         """What fit was given for validation, and checksums of the arrays it was given."""
@@ -159,7 +159,7 @@ class Eager(EagerAccess, Keras2):
             return  # TensorFlow 2.1's way back to the loop of 1.15: its functions were made before any hook is called
         step, dataset = self._steps[model], feed.dataset
         traced = _traceable(step.function)
-        with as_built(self.model_objects(model)):
+        with numbers_taken_back(model, self.model_objects(model)):
             if traced is None:
                 first_that_runs(lambda batch: step(iter(self.tensorflow.data.Dataset.from_tensors(batch).repeat())),
                                 made_up_batches(dataset.element_spec))

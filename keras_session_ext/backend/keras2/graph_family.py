@@ -102,7 +102,7 @@ class Graph(GraphAccess, Keras2):
         """Validation data of these loops is read in order, from its start."""
         return
 
-    def epoch_logs(self, model: Any) -> Dict[str, np.ndarray]:
+    def epoch_logs(self, model: Any, is_over: bool) -> Dict[str, np.ndarray]:
         """Nothing: the loop's sums travel with the data, those of standalone Keras with its BaseLogger."""
         return {}
 

@@ -115,10 +115,9 @@ class Keras3(Keras3Access, SharedFamily):
         iterator = getattr(model, "_eval_epoch_iterator", None)
         return None if iterator is None else Keras3Feed(iterator, self.engine, SilentListener())
 
-    def epoch_logs(self, model: Any) -> Dict[str, np.ndarray]:
-        """The training logs of the epoch that is being validated."""
+    def epoch_logs(self, model: Any, is_over: bool) -> Dict[str, np.ndarray]:
         frame = self.fit_frame(model)
-        logs = frame.f_locals.get("epoch_logs", {}) if frame is not None else {}
+        logs = frame.f_locals.get("epoch_logs" if is_over else "logs", {}) if frame is not None else {}
         return {name: np.asarray(self.keras.ops.convert_to_numpy(value)) for name, value in logs.items()}
 
     def fit_data(self, frame: FrameType) -> Tuple[Any, Dict[str, str]]:
