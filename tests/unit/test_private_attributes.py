@@ -46,7 +46,7 @@ def foreign(path):
 
 @pytest.mark.parametrize("path", [path for path in FILES if not path.startswith("backend")])
 def test_no_foreign_private_attribute_outside_backend(path):
-    assert set(foreign(path)) <= {"_getframe"}
+    assert set(foreign(path)) <= {"_getframe", "_exit"}  # both documented
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if not path.startswith("backend")])
