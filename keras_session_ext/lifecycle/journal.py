@@ -100,7 +100,8 @@ class Journal:
             data = b"".join(map(_line, kept))
             if len(data) > before * 3 // 4:  # a story of very many processes
                 data = b"".join(map(_line, summarise(kept, story=frozenset())))
-            temporary = "{}.tmp-{}".format(self.path, os.urandom(4).hex())
+            folder, name = os.path.split(self.path)
+            temporary = os.path.join(folder, ".tmp-{}-{}".format(os.urandom(4).hex(), name))
             try:
                 files.write_new(temporary, data, self._mode)
                 files.replace(temporary, self.path)

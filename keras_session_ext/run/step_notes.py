@@ -11,6 +11,7 @@ not synced. What a power cut leaves half written has another checksum, and is
 no note. A file of another run, or of other logs, is begun anew.
 """
 
+import contextlib
 import json
 import os
 import struct
@@ -96,9 +97,10 @@ class StepNotes:
 
     def close(self) -> None:
         """Lets go of the file; the next note opens it again."""
-        if self._fd is not None:
-            files.close(self._fd)
-            self._fd = None
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            with contextlib.suppress(OSError):  # a note that is lost is nothing to compare
+                files.close(fd)
 
 
 def read_notes(path: str, run: str) -> Tuple[Tuple[str, ...], Dict[int, Note]]:

@@ -17,6 +17,7 @@ from keras_session_ext.store.contract import Image, Lock, Store, StoredFile
 logger = logging.getLogger("keras_session_ext")
 
 _UNFINISHED = re.compile(r"\.(?:tmp|del)-[0-9a-f]{8}-(.*)")
+_UNFINISHED_NOTE = re.compile(r"\.tmp-[0-9a-f]{8}-.*|journal\.jsonl\.tmp-[0-9a-f]{8}")
 # one descriptor per directory for all of this process, counted
 _locks: Dict[str, List[int]] = {}
 _locks_guard = threading.Lock()
@@ -279,6 +280,8 @@ class LocalStore(Store):
                 files.remove(self.path_of(name))
             except OSError as error:
                 logger.warning("Cannot remove the leftover %s: %s", name, error)
+        for name in filter(_UNFINISHED_NOTE.fullmatch, files.names(self.path)):
+            quietly_remove(os.path.join(self.path, name))
 
     def write_note(self, name: str, data: bytes) -> None:
         temporary = os.path.join(self.path, ".tmp-{}-{}".format(os.urandom(4).hex(), name))

@@ -241,8 +241,17 @@ class RunDirectory:
     # -- reading
 
     def paths(self) -> List[str]:
-        """Checkpoint files, newest first by their names."""
-        matches = [match for match in map(_CHECKPOINT.fullmatch, self._store.names()) if match]
+        """Checkpoint files, newest first by their names.
+
+        Raises:
+            SessionError: the directory cannot be read.
+        """
+        try:
+            names = self._store.names()
+        except OSError as error:
+            raise SessionError("Cannot read {}: {}. Nothing was changed; try again when that works.".format(
+                self.checkpoints, error)) from error
+        matches = [match for match in map(_CHECKPOINT.fullmatch, names) if match]
         matches.sort(key=lambda match: (int(match.group(1)), int(match.group(2)), match.group(3)), reverse=True)
         return [self._store.path_of(match.group(0)) for match in matches]
 
