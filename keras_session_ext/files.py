@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 import tempfile
-from typing import TYPE_CHECKING, Iterator, List, Set, Tuple
+from typing import TYPE_CHECKING, Iterator, List, Optional, Set, Tuple
 
 try:
     import fcntl
@@ -196,6 +196,12 @@ def open_read(path: str) -> int:
 
 def size_bytes(fd: int) -> int:
     return os.fstat(fd).st_size
+
+
+def held_bytes(fd: int) -> Optional[int]:
+    """What the disk holds of a file: fewer bytes than it has, where it has holes."""
+    blocks = getattr(os.fstat(fd), "st_blocks", None)
+    return None if blocks is None else 512 * int(blocks)
 
 
 def append(path: str, data: bytes, mode: int = 0o600) -> None:

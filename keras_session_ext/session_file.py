@@ -14,7 +14,7 @@ from keras_session_ext.errors import ConfigError, StateMismatch, UnsupportedBack
 from keras_session_ext.progress import Progress, ResumeReport
 from keras_session_ext.run.lineage import Candidate, read
 from keras_session_ext.run.resume import cross
-from keras_session_ext.run.snapshot import decode, take_snapshot
+from keras_session_ext.run.snapshot import take_snapshot
 from keras_session_ext.store.local import save_file
 
 _KINDS: Sequence[ModuleType] = (state.variables, state.optimizer, state.objects, state.random)
@@ -103,7 +103,7 @@ def restore_session(model: Any, path: LocalPath) -> ResumeReport:
 
 
 def _restore(candidate: Candidate, run: state.Run, model: Any, path: LocalPath) -> ResumeReport:
-    states = decode(candidate)
+    states = dict(candidate.states)
     states.setdefault(state.objects.NAME, state.objects.NOTHING)
     run.report = report = ResumeReport(candidate.info.id, candidate.info.progress)
     run.meet(candidate.fields["versions"])

@@ -9,7 +9,7 @@ KSESSION <version: 4 digits> <block: 12 digits> <length: 12 digits> <SHA-256: 64
 import hashlib
 import json
 import re
-from typing import Any, Dict, List, NamedTuple, NoReturn, Tuple
+from typing import Any, Dict, Iterable, List, NamedTuple, NoReturn, Tuple
 
 from keras_session_ext.errors import CheckpointCorrupt
 from keras_session_ext.progress import CheckpointInfo, Progress
@@ -19,6 +19,8 @@ LINE_BYTES = 105
 SMALLEST_BLOCK = 4096
 LARGEST_BLOCK = 1 << 28
 LARGEST_RANK = 32  # HDF5's limit, and older NumPy's
+_VALUE_BYTES = 48  # what Python needs for a small one
+_FREE_BYTES = 48 << 20  # that a header may need whatever its size
 _LINE = re.compile(rb"KSESSION ([0-9]{4}) ([0-9]{12}) ([0-9]{12}) ([0-9a-f]{64})\n")
 
 #: bytes per element of every dtype a tensor may have
@@ -91,11 +93,24 @@ def parse_line(line: bytes) -> Tuple[int, int, str]:
     return block, length, match.group(4).decode()
 
 
-def unpack(rest: bytes, length: int, expected: str) -> Dict[str, Any]:
-    """Checks and decodes what follows the magic line in the user block."""
-    if hashlib.sha256(rest).hexdigest() != expected:
+def unpack(text: bytes, padding: Iterable[memoryview], expected: str) -> Dict[str, Any]:
+    """Checks and decodes what follows the magic line in the user block.
+
+    Args:
+        text: the JSON.
+        padding: what follows it, in pieces.
+        expected: the SHA-256 of both.
+    """
+    digest = hashlib.sha256(text)
+    for piece in padding:
+        digest.update(piece)
+    if digest.hexdigest() != expected:
         raise CheckpointCorrupt("its header was altered (SHA-256 differs)")
-    fields = _strict_json(rest[:length])
+    values = sum(map(text.count, (b"{", b"[", b",")))
+    if values * _VALUE_BYTES > 2 * len(text) + _FREE_BYTES:
+        raise CheckpointCorrupt("its header has {} values in {} bytes, which takes too much memory".format(
+            values, len(text)))
+    fields = _strict_json(text)
     if not isinstance(fields, dict):
         raise CheckpointCorrupt("its header is not a JSON object")
     return fields
@@ -165,8 +180,12 @@ def info(fields: Dict[str, Any], path: str) -> CheckpointInfo:
     """The listing's view of a header."""
     try:
         progress = fields["progress"]
-        if not isinstance(fields["reasons"], list) or not isinstance(fields["metrics"], dict):
-            raise TypeError("reasons or metrics")
+        for name, kinds in _KINDS.items():
+            if type(fields[name]) not in kinds:
+                raise TypeError("{} is {!r:.40}".format(name, fields[name]))
+        if any(type(progress[name]) is not int or not 0 <= progress[name] < 1 << 53 for name in _COUNTS):
+            raise ValueError("progress")
+        _moment(fields["created"])
         return CheckpointInfo(
             id=str(fields["id"]), path=path,
             progress=Progress(int(progress["stage"]), int(progress["epoch"]), int(progress["batch"]),
@@ -180,6 +199,20 @@ def info(fields: Dict[str, Any], path: str) -> CheckpointInfo:
         raise CheckpointCorrupt("its header lacks a field or has a wrong one ({!r})".format(error))
 
 
+_TEXT = (str,)
+_KINDS: Dict[str, Tuple[type, ...]] = {
+    "id": _TEXT, "run": _TEXT, "reason": _TEXT, "parent": (str, type(None)), "branch_of": (str, type(None)),
+    "generation": (int,), "created": (int, float), "size_bytes": (int,), "metrics": (dict,), "reasons": (list,),
+    "finished": (bool,), "progress": (dict,), "session": (dict,)}
+_COUNTS = ("stage", "epoch", "batch", "step")
+
+
+def _moment(value: Any) -> None:
+    """A time that a calendar knows."""
+    if not 0 <= _finite(value) < 1e11:
+        raise ValueError("created is {!r}".format(value))
+
+
 def _finite(value: Any) -> float:
     number = float(value)
     if number - number != 0:
@@ -188,6 +221,8 @@ def _finite(value: Any) -> float:
 
 
 def _metrics(pairs: Dict[str, Any]) -> Dict[str, Any]:
+    if any(type(value) not in (int, float, str) for value in pairs.values()):
+        raise TypeError("a metric is no number")
     # JSON has no NaN and no infinity: such values are written as text
     return {str(name): float(value) if type(value) is str else value for name, value in pairs.items()}
 

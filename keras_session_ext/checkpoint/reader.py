@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 OpenFile = Callable[[str], StoredFile]
 
 _CHUNK_BYTES = 1 << 22
+#: a file that is so many times larger than what the disk holds of it was not written by a save, which takes its space;
+#: a file system that compresses makes zeros smaller, and a session is not made of zeros
+_SPARSENESS, _LARGEST_HOLE_BYTES = 16, 64 << 20
 
 
 class Header(NamedTuple):
@@ -82,8 +85,12 @@ class Opened:
         import numpy as np
         import xxhash
 
-        data = np.empty(row.nbytes, np.uint8)
         with _by_name(self.path):
+            try:
+                data = np.empty(row.nbytes, np.uint8)
+            except MemoryError:
+                raise CheckpointCorrupt("its tensor {!r} of {} bytes does not fit into memory".format(
+                    row.name, row.nbytes))
             _fill(self._file, data, row.offset)
             _compare(row, xxhash.xxh3_128_hexdigest(data.data))
         return data.view(numpy_dtype(row.dtype)).reshape(row.shape)
@@ -94,7 +101,7 @@ class Opened:
 
         digest = xxhash.xxh3_128()
         with _by_name(self.path):
-            for piece in self._pieces(row.offset, row.nbytes):
+            for piece in _pieces(self._file, row.offset, row.nbytes):
                 digest.update(piece)
                 told(len(piece))
             _compare(row, digest.hexdigest())
@@ -106,7 +113,7 @@ class Opened:
         digest = xxhash.xxh3_128()
         with _by_name(self.path):
             for offset, nbytes in header.gaps(self.head.rows, self.head.block, self.head.info.size_bytes):
-                for piece in self._pieces(offset, nbytes):
+                for piece in _pieces(self._file, offset, nbytes):
                     digest.update(piece)
                     told(len(piece))
             if digest.hexdigest() != self.head.fields.get("hdf5"):
@@ -117,14 +124,23 @@ class Opened:
                     raise CheckpointCorrupt("its tensor {!r} stands twice in the table".format(row.name))
                 seen.add(row.name)
 
-    def _pieces(self, offset: int, nbytes: int) -> Iterator[memoryview]:
-        whole = memoryview(bytearray(min(nbytes, _CHUNK_BYTES)))
-        end = offset + nbytes
-        while offset < end:
-            piece = whole[:end - offset]
-            _fill(self._file, piece, offset)
-            yield piece
-            offset += len(piece)
+
+def _pieces(file: StoredFile, offset: int, nbytes: int) -> Iterator[memoryview]:
+    """Bytes of a file, in little memory."""
+    whole = memoryview(bytearray(min(nbytes, _CHUNK_BYTES)))
+    end = offset + nbytes
+    while offset < end:
+        piece = whole[:end - offset]
+        _fill(file, piece, offset)
+        yield piece
+        offset += len(piece)
+
+
+def _refuse_sparse(file: StoredFile, size: int) -> None:
+    """A file that is nearly all holes takes its size of memory, and the time to read it."""
+    held = file.held_bytes()
+    if held is not None and size > _LARGEST_HOLE_BYTES + _SPARSENESS * held:
+        raise CheckpointCorrupt("it says that it has {} bytes, and the disk holds {} of them".format(size, held))
 
 
 def _corrupt(path: str, error: Exception) -> CheckpointCorrupt:
@@ -172,8 +188,10 @@ def _read_header(file: StoredFile, path: str) -> Header:
     block, length, expected = header.parse_line(_read(file, header.LINE_BYTES, 0))
     if block > size:
         raise CheckpointCorrupt("it is cut off ({} bytes)".format(size))
-    rest = _read(file, block - header.LINE_BYTES, header.LINE_BYTES)
-    fields = header.unpack(rest, length, expected)
+    _refuse_sparse(file, size)
+    text = _read(file, length, header.LINE_BYTES)
+    behind = header.LINE_BYTES + length
+    fields = header.unpack(text, _pieces(file, behind, block - behind), expected)
     if fields.get("size_bytes") != size:
         raise CheckpointCorrupt("it has {} bytes, its header says {}".format(size, fields.get("size_bytes")))
     return Header(header.info(fields, path), fields, header.rows(fields, block, size), block)

@@ -21,6 +21,8 @@ _RESOLVERS = [
     ("merge", r"<<\Z", ["<"]),
 ]
 
+#: values in a document, those that aliases repeat included
+LARGEST = 100_000
 PlaceOf = Callable[[Any], Place]
 
 
@@ -65,7 +67,21 @@ def parse(text: str, source: str, at: Optional[Place] = None) -> Entry:
         raise Unreadable(_problem(error, text, source, at))
     if node is None:
         return Entry(at or Place.in_file(source, 1, 1))
+    count = _expanded(node, {})
+    if count > LARGEST:
+        raise Unreadable(Problem(at or place_of(node.start_mark), (), "its aliases make {} values of it; at most {} "
+                                 "are read".format(count, LARGEST)))
     return _entry(node, place_of, ())
+
+
+def _expanded(node: Any, known: Dict[int, int]) -> int:
+    """How many values a node stands for, with those that aliases repeat."""
+    if id(node) not in known:
+        known[id(node)] = 1  # for an alias that contains itself
+        inner = node.value if isinstance(node.value, list) else []
+        known[id(node)] = 1 + sum(_expanded(one, known) for item in inner for one in (
+            item if isinstance(item, tuple) else (item,)))
+    return known[id(node)]
 
 
 def _compose(text: str) -> Any:

@@ -14,15 +14,22 @@ from keras_session_ext.arguments import local_path
 from keras_session_ext.checkpoint import reader
 from keras_session_ext.errors import CheckpointCorrupt, CheckpointNotFound, ConfigError
 from keras_session_ext.progress import CheckpointInfo
+from keras_session_ext.state import plain_values, schema
 from keras_session_ext.store.run_directory import RunDirectory
 
 
 class Candidate(NamedTuple):
-    """A checkpoint that was read and verified."""
+    """A checkpoint that was read and verified.
+
+    Attributes:
+        info: the listing's view.
+        fields: its header.
+        states: its state kinds, as plain values.
+    """
 
     info: CheckpointInfo
     fields: Dict[str, Any]
-    tensors: Dict[str, np.ndarray]
+    states: Dict[str, Any]
 
 
 def as_restore_setting(restore: Any) -> str:
@@ -92,8 +99,7 @@ class Lineage:
         """The first of these checkpoints of the directory that is whole."""
         for info in infos:
             try:
-                head, tensors = self._directory.read(info)
-                return Candidate(head.info, head.fields, tensors)
+                return _candidate(*self._directory.read(info))
             except (CheckpointCorrupt, CheckpointNotFound) as error:
                 self.rejected.append(str(error))
         return None
@@ -109,5 +115,23 @@ class Lineage:
 
 def read(path: str) -> Candidate:
     """Reads and verifies a checkpoint anywhere."""
-    head, tensors = reader.read_checkpoint(os.path.realpath(path))
-    return Candidate(head.info, head.fields, tensors)
+    return _candidate(*reader.read_checkpoint(os.path.realpath(path)))
+
+
+def _candidate(head: reader.Header, tensors: Dict[str, np.ndarray]) -> Candidate:
+    """Decodes what was read.
+
+    Raises:
+        CheckpointCorrupt: it is not what this package writes, whatever its checksums say.
+    """
+    arrays = list(tensors.values())
+    try:
+        states = {name: plain_values.decode(value, arrays.__getitem__)
+                  for name, value in head.fields["session"].items()}
+        wrong = schema.problem(states, head.fields)
+    except Exception as error:  # whatever a file can hold that NumPy or Python refuses
+        wrong = "{}: {}".format(type(error).__name__, error)
+    if wrong:
+        raise CheckpointCorrupt("Cannot use {}: it is not what this package writes ({}). The file was left as it "
+                                "is.".format(head.info.path, wrong))
+    return Candidate(head.info, head.fields, states)

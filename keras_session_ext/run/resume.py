@@ -16,13 +16,13 @@ settle                   the random state; nothing is left to restore
 ```
 """
 
-from typing import Any, Callable, Dict, List, Optional
+import contextlib
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from keras_session_ext import state
-from keras_session_ext.errors import StateMismatch
+from keras_session_ext.errors import SessionError, StateMismatch
 from keras_session_ext.progress import ResumeReport
 from keras_session_ext.run.lineage import Candidate
-from keras_session_ext.run.snapshot import decode
 from keras_session_ext.state import object_attributes
 from keras_session_ext.state.traced_attributes import TracedAttributes
 
@@ -52,7 +52,7 @@ class Resume:
         self._candidate = candidate
         self._run = run
         self._tell = tell
-        self._states: Dict[str, Any] = {} if candidate is None else decode(candidate)
+        self._states: Dict[str, Any] = {} if candidate is None else dict(candidate.states)
         if candidate is not None and "data" not in self._states:
             raise StateMismatch("The checkpoint {} was saved outside fit, and knows of no epoch to go on with. Call "
                                 "restore_session(model, path) before fit.".format(candidate.info.path))
@@ -119,7 +119,8 @@ class Resume:
         for kind in state.KINDS:
             if kind.NAME in self.report.kinds:
                 continue  # told already why it is not restored
-            kind.restore(states[kind.NAME], run)
+            with self._naming(kind.NAME):
+                kind.restore(states[kind.NAME], run)
             self.report.kinds[kind.NAME] = "restored"
         if run.foreign:
             self.traced = None  # nothing of it is of this Keras
@@ -131,6 +132,19 @@ class Resume:
         self._tell_missing("callbacks", state.callbacks.missing(states["callbacks"]))
         self._tell_missing("objects", states["objects"]["missing"])
         return self._start_epoch(epochs, over)
+
+    @contextlib.contextmanager
+    def _naming(self, kind: str) -> Iterator[None]:
+        """Names the file in what goes wrong while a state kind is restored."""
+        try:
+            yield
+        except SessionError:
+            raise
+        except Exception as error:  # of a user's set_state, or of an engine that refuses what the file says
+            raise StateMismatch("The checkpoint {} cannot be restored: its {} could not be put back ({}: {}).".format(
+                self.candidate.info.path, kind, type(error).__name__, error),
+                advice="Correct what the error names, or pass restore=<the id of an older checkpoint>; "
+                       "`keras-session ls` lists them.") from error
 
     def _begin_epoch_anew(self) -> None:
         """Another engine draws other numbers: neither random state nor a place in the data mean anything on it."""
@@ -273,7 +287,7 @@ def cross(states: Dict[str, Any], run: state.Run, report: ResumeReport) -> None:
 def restore_weights(candidate: Candidate, run: state.Run) -> None:
     """The variables and what layers keep beside them, for `evaluate` and `predict` on their own."""
     run.meet(candidate.fields["versions"])
-    states = decode(candidate)
+    states = candidate.states
     problems = state.variables.check(states["variables"], run)
     if problems:
         raise StateMismatch("The checkpoint {} is of another model:".format(candidate.info.path), problems)

@@ -9,7 +9,6 @@ from keras_session_ext import __version__, state
 from keras_session_ext.backend.contracts.family import KerasParts
 from keras_session_ext.checkpoint import hdf5_layout
 from keras_session_ext.checkpoint.encoder import Tensor
-from keras_session_ext.run.lineage import Candidate
 from keras_session_ext.state import plain_values, traced_attributes
 
 
@@ -84,9 +83,3 @@ def _keras_view(parts: KerasParts, numbers: Dict[int, int], tensors: List[Tensor
     everything = tuple(sorted(parts.attributes.items()))
     group = tuple((name, value) for name, value in everything if name in ("keras_version", "backend"))
     return hdf5_layout.KerasView(everything, group, named, numbered(parts.optimizer))
-
-
-def decode(candidate: Candidate) -> Dict[str, Any]:
-    """The state kinds of a checkpoint as plain values."""
-    arrays = list(candidate.tensors.values())
-    return {name: plain_values.decode(value, arrays.__getitem__) for name, value in candidate.fields["session"].items()}

@@ -145,4 +145,4 @@ def restore(state: Dict[str, Any], run: Run) -> None:
             continue
         skipped = run.family.skipped_attributes(peer) or set()
         for name in object_attributes.put_back(peer, saved["values"], skipped, run):
-            run.report.because("{}.{} could not be put back".format(type(peer).__name__, name))
+            run.report.because(type(peer).__name__ + "." + object_attributes.why_lost(name, saved["values"][name]))

@@ -7,9 +7,13 @@ functions close over, and the variables of Keras objects it holds. Values are
 put back in place, so that objects that share them still do.
 """
 
+import collections
+import dis
+import functools
 import random
+import re
 import types
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, FrozenSet, Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -120,6 +124,13 @@ def put_back(subject: Any, values: Dict[str, Any], skipped: set, run: Run) -> Li
     return lost(values, look(subject, skipped, run))
 
 
+def why_lost(name: str, value: Any) -> str:
+    """What the report says of a value that was not put back."""
+    if _leads_elsewhere(value):
+        return name + " is, or holds, a path, which no checkpoint sets; keep it relative to the working directory"
+    return name + " could not be put back"
+
+
 def lost(values: Dict[str, Any], found: Attributes) -> List[str]:
     """The names of values that were to be put back and are not there."""
     prints = found.fingerprints()
@@ -127,12 +138,52 @@ def lost(values: Dict[str, Any], found: Attributes) -> List[str]:
 
 
 def put(subject: Any, places: Places, values: Dict[str, Any], run: Run) -> None:
-    """Sets values at known places, as far as there is a place."""
+    """Sets values at known places, as far as there is a place: one that is captured from, and for what is no path.
+
+    A file is not to say where a callback writes, nor to set what no capture has taken.
+    """
     for name, value in values.items():
+        if _leads_elsewhere(value) and not (name in places and _same(places[name][2], value)):
+            continue  # `lost` tells
         if name in places:
             _set(*places[name], plain_values.copy(value), run.family)
-        elif "." not in name:
+        elif name in _assigned_by(type(subject)):
             setattr(subject, name, plain_values.copy(value))
+
+
+#: absolute, of a home, of a drive or a share, a URL, or one that leads up
+_ELSEWHERE = re.compile(r"[/\\~]|[A-Za-z]:[/\\]|[A-Za-z][A-Za-z0-9+.-]+:/|(?:.*[/\\])?\.\.(?:[/\\]|\Z)", re.DOTALL)
+
+
+def _leads_elsewhere(value: Any) -> bool:
+    """Whether a value is, or holds, text that names a place outside of the working directory."""
+    if isinstance(value, dict):
+        return any(map(_leads_elsewhere, value.values()))
+    if isinstance(value, (list, tuple, set, frozenset, collections.deque)):
+        return any(map(_leads_elsewhere, value))
+    return isinstance(value, (str, bytes)) and _ELSEWHERE.match(
+        value if isinstance(value, str) else value.decode("latin-1")) is not None
+
+
+def _same(one: Any, other: Any) -> bool:
+    try:
+        return plain_values.fingerprint(unwrapped(one)) == plain_values.fingerprint(other)
+    except (plain_values.NotPlain, RecursionError):
+        return False
+
+
+def _assigned_by(kind: type) -> FrozenSet[str]:
+    """The names of attributes that the methods of a class assign."""
+    methods = [getattr(value, "__func__", value) for base in kind.__mro__ for value in vars(base).values()]
+    codes = [one.__code__ for one in methods if isinstance(one, types.FunctionType)]
+    return frozenset().union(*map(assigned_names, codes))
+
+
+@functools.lru_cache(maxsize=4096)
+def assigned_names(code: types.CodeType) -> FrozenSet[str]:
+    """The names of attributes that a function, or one within it, assigns, of whatever object."""
+    inner = [assigned_names(one) for one in code.co_consts if isinstance(one, types.CodeType)]
+    return frozenset(one.argval for one in dis.get_instructions(code) if one.opname == "STORE_ATTR").union(*inner)
 
 
 def _set(holder: Any, key: Any, live: Any, value: Any, family: Family) -> None:

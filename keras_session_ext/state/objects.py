@@ -11,7 +11,6 @@ A step that is traced reads Python attributes when it is traced, and never
 again: see traced_attributes.py.
 """
 
-import dis
 import functools
 import types
 from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Set, Tuple
@@ -94,13 +93,7 @@ def _is_users_own(value: Any, run: Run) -> bool:
 
 def _assigned_by_user(kind: type, walk: Walk) -> FrozenSet[str]:
     """The names of attributes that the methods of the user's own classes assign."""
-    return frozenset().union(*[_assigned(method.__code__) for _, method in walk.methods(kind)])
-
-
-@functools.lru_cache(maxsize=4096)
-def _assigned(code: types.CodeType) -> FrozenSet[str]:
-    inner = [_assigned(one) for one in code.co_consts if isinstance(one, types.CodeType)]
-    return frozenset(one.argval for one in dis.get_instructions(code) if one.opname == "STORE_ATTR").union(*inner)
+    return frozenset().union(*[object_attributes.assigned_names(method.__code__) for _, method in walk.methods(kind)])
 
 
 def look(run: Run) -> Seen:
@@ -215,8 +208,9 @@ def restore(state: Dict[str, Any], run: Run) -> None:
     for key, subject, places in places_of(run) if run.trains else ():
         object_attributes.put(subject, places, state["values"].get(key, {}), run)
     for key, _, places in places_of(run) if run.trains else ():
-        for name in object_attributes.lost(state["values"].get(key, {}), object_attributes.read(places, run)):
-            run.report.because("{}.{} could not be put back".format(short_name(key), name))
+        values = state["values"].get(key, {})
+        for name in object_attributes.lost(values, object_attributes.read(places, run)):
+            run.report.because(short_name(key) + "." + object_attributes.why_lost(name, values[name]))
     for key, subject in _objects(run):
         if key in state["buffers"]:
             run.family.engine.set_buffers(subject, state["buffers"][key])

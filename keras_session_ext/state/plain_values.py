@@ -100,9 +100,15 @@ def _random_state(content: Any, get: Callable[[int], np.ndarray]) -> np.random.R
     return made
 
 
+#: NumPy's bit generators: no other function of it is called by what a file says
+_BIT_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
+
+
 def _generator(content: Any, get: Callable[[int], np.ndarray]) -> np.random.Generator:
     state = decode(content, get)
-    made = getattr(np.random, str(state["bit_generator"]))()
+    if state["bit_generator"] not in _BIT_GENERATORS:
+        raise ValueError("{!r} is no bit generator of NumPy".format(state["bit_generator"]))
+    made = getattr(np.random, state["bit_generator"])()
     made.state = state
     return np.random.Generator(made)
 

@@ -30,6 +30,10 @@ class StoredFile(abc.ABC):
     def size_bytes(self) -> int:
         """Bytes of the whole file."""
 
+    def held_bytes(self) -> Optional[int]:
+        """How many of them are really stored somewhere; None where nobody knows."""
+        return None
+
     @abc.abstractmethod
     def read(self, target: Any, offset: int) -> int:
         """Fills a buffer with bytes from `offset` on; returns how many there were."""

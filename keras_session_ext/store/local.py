@@ -95,6 +95,9 @@ class LocalFile(StoredFile):
     def size_bytes(self) -> int:
         return files.size_bytes(self._fd)
 
+    def held_bytes(self) -> Optional[int]:
+        return files.held_bytes(self._fd)
+
     def read(self, target: Any, offset: int) -> int:
         return files.read_at(self._fd, target, offset)
 

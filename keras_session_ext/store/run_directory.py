@@ -163,19 +163,19 @@ class RunDirectory:
 
     def _claim(self) -> None:
         """Takes the next number; on a full disk it is taken at the first save, and what is there can be restored."""
-        self.generation = 0
-        try:
-            while True:  # another start that was faster has taken the number: the next one
-                generation = 1 + max([0] + [generation for generation, _ in self._generations()])
-                if self._store.claim(_CLAIM_NAME.format(generation)):
-                    break
-            self._claimed = _CLAIM_NAME.format(generation)
-        except OSError as error:
-            if error.errno not in files.FULL:
-                raise
-            self._is_claim_due = True
-            logger.warning("The disk of %s is full. Training begins, and saves as soon as there is space.", self.path)
-        self.generation = generation
+        while True:  # another start that was faster has taken the number: the next one
+            self.generation = 1 + max([0] + [generation for generation, _ in self._generations()])
+            name = _CLAIM_NAME.format(self.generation)
+            try:
+                if self._store.claim(name):
+                    self._claimed = name
+                    return
+            except OSError as error:
+                if error.errno not in files.FULL:
+                    raise
+                self._is_claim_due = True
+                logger.warning("The disk of %s is full. Training begins, and saves once there is space.", self.path)
+                return
 
     def _generations(self) -> List[Tuple[int, str]]:
         found = []

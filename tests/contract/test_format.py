@@ -781,7 +781,8 @@ def test_the_dump_in_the_document_is_a_valid_file(document):
                 stored = bytes.fromhex(line[8:58])
                 data[int(line[:8], 16) : int(line[:8], 16) + len(stored)] = stored
     block, length, expected = header.parse_line(bytes(data[:105]))
-    made = header.unpack(bytes(data[105:block]), length, expected)
+    rest = bytes(data[105:block])
+    made = header.unpack(rest[:length], [memoryview(rest)[length:]], expected)
     assert made["size_bytes"] == len(data) and made["hdf5"] in document
     first, second = header.rows(made, block, len(data))
     for row, value in ((first, [1.5, -2.5]), (second, 7)):

@@ -15,8 +15,8 @@ def _get_python() -> Dict[str, Any]:
     return {"version": version, "words": np.asarray(words, np.uint32), "gauss": gauss}
 
 
-def _set_python(state: Dict[str, Any]) -> None:
-    random.setstate((state["version"], tuple(int(word) for word in state["words"]), state["gauss"]))
+def _set_python(state: Dict[str, Any], source: Any = random) -> None:
+    source.setstate((state["version"], tuple(int(word) for word in state["words"]), state["gauss"]))
 
 
 def _get_torch() -> Dict[str, Any]:
@@ -26,6 +26,11 @@ def _get_torch() -> Dict[str, Any]:
 def _set_torch(state: Dict[str, Any]) -> None:
     torch = _torch()
     torch.set_rng_state(torch.from_numpy(np.array(state["cpu"], np.uint8)))
+
+
+def _check_torch(state: Dict[str, Any]) -> None:
+    torch = _torch()
+    torch.Generator().set_state(torch.from_numpy(np.array(state["cpu"], np.uint8)))
 
 
 def _torch() -> Any:
@@ -51,6 +56,26 @@ def set_host_states(states: Dict[str, Any]) -> None:
     for name, state in states.items():
         if name in loaded:
             _SOURCES[name][1](state)
+
+
+#: sets a generator of its own
+_CHECKS: Dict[str, Callable[[Any], None]] = {
+    "python": lambda state: _set_python(state, random.Random()),  # noqa: S311
+    "numpy": lambda state: np.random.RandomState().set_state(state),
+    "torch": _check_torch,
+}
+
+
+def check(states: Dict[str, Any]) -> None:
+    """Tries whether states can be put back, and changes nothing.
+
+    Raises:
+        Exception: of any kind: they are none.
+    """
+    loaded = host_states()
+    for name, state in states.items():
+        if name in loaded:
+            _CHECKS[name](state)
 
 
 def same(one: Any, other: Any) -> bool:
