@@ -266,10 +266,11 @@ class OnSignal(SavePolicy):
     """Saves when the process receives one of `signals`.
 
     SIGTERM, SIGINT and SIGHUP: the session is saved and made durable, then the
-    signal has the meaning it had before; where training does not come to
-    answer within 60 seconds, the process ends without. SIGUSR1 and others:
-    save, call the handler that the script had, and go on. The same ending signal a second time acts at once; another one does not. What
-    is ignored when fit begins, as SIGHUP under `nohup`, stays ignored.
+    signal has the meaning it had before; where training does not come to answer
+    within 60 seconds, the process ends without. SIGUSR1 and others: save, call
+    the handler that the script had, and go on. The same ending signal a second
+    time acts at once; another one does not. What is ignored when fit begins, as
+    SIGHUP under `nohup`, stays ignored.
 
     Args:
         *signals: from the `signal` module, or their names. Default: SIGTERM.

@@ -68,6 +68,21 @@ def test_run(model, feeds, cell):
     cell("run", "yes")
 
 
+def test_the_rest_of_k(keras, model, feeds):
+    """One changed import is one changed import."""
+    from keras_session_ext import backend as K
+
+    assert K.epsilon() == keras.backend.epsilon() and K.image_data_format() == keras.backend.image_data_format()
+    outputs = K.function(model.inputs, [model.output])([X, X])
+    np.testing.assert_array_equal(outputs[0], kse.backend.run(model.output, feeds))
+    weight = model.weights[0]
+    np.testing.assert_array_equal(K.get_value(weight), kse.backend.run(weight))
+    with pytest.raises(AttributeError, match="no attribute 'nonsense', nor has the backend module"):
+        K.nonsense
+    with pytest.raises(ImportError):
+        from keras_session_ext.backend import nonsense  # noqa: F401
+
+
 def test_the_learning_phase(model, feeds):
     dropped = model.layers[[type(layer).__name__ for layer in model.layers].index("Dropout")].output
     session = backend.get_session(model)

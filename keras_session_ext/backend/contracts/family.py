@@ -78,6 +78,10 @@ class Family(FitAccess, SessionAccess):
     def optimizer_variables(self, model: Any) -> List[Leaf]:
         """Slots, counters and hyperparameters of all optimizers, one after the other."""
 
+    def backend_modules(self) -> List[Any]:
+        """Where this Keras keeps what TF1 code calls `keras.backend`, first the public one."""
+        return [self.keras.backend]
+
     @abc.abstractmethod
     def optimizers(self, model: Any) -> List[Any]:
         """The compiled optimizer, and those that are attributes of the model (GANs)."""

@@ -347,6 +347,11 @@ class Keras3(Keras3Access, SharedFamily):
     def keras_view(self, model: Any) -> KerasParts:
         return keras3_parts(self.keras, self.engine.name, model)
 
+    def backend_modules(self) -> List[Any]:
+        from keras.src.legacy import backend  # most of Keras 2's, which the public one has no more
+
+        return [self.keras.backend, backend]
+
     def print_message(self, text: str) -> None:
         from keras.src.utils import io_utils
 
