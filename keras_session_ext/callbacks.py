@@ -46,6 +46,8 @@ class SessionCheckpoint(Bound):
         group: let the group of the files read and write, too (mode 0660, not 0600).
         witness: note what each step gave, and compare the steps that a resume trains again: the report says
             `witnessed`, or which step differs first.
+        stop_is_final: a fit that a callback has stopped (`stop_training`: EarlyStopping, a time limit) is finished,
+            and later starts train no more unless `epochs` has grown; False: the next start goes on.
 
     Attributes:
         resume_report: the last `ResumeReport`.
@@ -64,14 +66,15 @@ class SessionCheckpoint(Bound):
 
     def __init__(self, directory: LocalPath, save: Optional[PolicyLike] = None, keep: Optional[KeepPolicy] = None,
                  restore: LocalPath = "auto", background: bool = True, on_error: str = "warn", verbose: int = 1,
-                 group: bool = False, witness: bool = True):
+                 group: bool = False, witness: bool = True, stop_is_final: bool = True):
         super().__init__()
         if save is None:
             save = EveryEpochs(1) | EverySeconds(300) | OnSignal()
         self._settings: Dict[str, Any] = {
             "directory": local_path(directory, "directory"), "save": save,
             "keep": KeepLast(3) if keep is None else keep, "restore": restore, "background": background,
-            "on_error": on_error, "verbose": verbose, "group": group, "witness": witness}
+            "on_error": on_error, "verbose": verbose, "group": group, "witness": witness,
+            "stop_is_final": stop_is_final}
         self._is_copy = False
         self._make_session(self._settings["directory"])
 

@@ -181,7 +181,7 @@ def info(fields: Dict[str, Any], path: str) -> CheckpointInfo:
     try:
         progress = fields["progress"]
         for name, kinds in _KINDS.items():
-            if type(fields[name]) not in kinds:
+            if not isinstance(fields[name], kinds) or (isinstance(fields[name], bool) and bool not in kinds):
                 raise TypeError("{} is {!r:.40}".format(name, fields[name]))
         if any(type(progress[name]) is not int or not 0 <= progress[name] < 1 << 53 for name in _COUNTS):
             raise ValueError("progress")

@@ -41,6 +41,7 @@ class Resume:
         candidate: the checkpoint, or None for a fresh start.
         run: the live run.
         tell: prints a line for the user.
+        stop_is_final: whether a stage that a callback has stopped is finished, as long as `epochs` is what it was.
 
     Attributes:
         report: the `ResumeReport`.
@@ -48,7 +49,9 @@ class Resume:
         traced: the attributes that steps were traced with, once restored.
     """
 
-    def __init__(self, candidate: Optional[Candidate], run: state.Run, tell: Callable[[str], None]):
+    def __init__(self, candidate: Optional[Candidate], run: state.Run, tell: Callable[[str], None],
+                 stop_is_final: bool):
+        self._stop_is_final = stop_is_final
         self._candidate = candidate
         self._run = run
         self._tell = tell
@@ -110,7 +113,11 @@ class Resume:
         self.report.changes += state.callbacks.changes(states["callbacks"], run)
         self._check()
         run.stopped = bool(candidate.fields["stopped"])
-        over = candidate.info.finished and (run.stopped or candidate.info.progress.epoch >= epochs)
+        over = candidate.info.finished and candidate.info.progress.epoch >= epochs
+        if candidate.info.finished and run.stopped and not over:
+            over = self._stop_is_final and epochs <= candidate.fields["epochs"]
+            if not over:
+                self._go_on_after_stop()
         if over:
             self._check_same_fit(script)
             state.data.pass_over(states["data"], run)
@@ -184,6 +191,17 @@ class Resume:
         for name in missing:
             self.report.because("{} cannot be captured; keep plain values, or offer get_state and set_state".format(
                 name))
+
+    def _go_on_after_stop(self) -> None:
+        """A callback had stopped the training, and it is to go on: with the next epoch."""
+        run, progress = self._run, self.candidate.info.progress
+        run.stopped = False
+        self.report.changes.append("stop_training: set by a callback at the checkpoint; training goes on")
+        described = self._states["data"]["describe"]
+        batches = described.get("steps_per_epoch") or described.get("batches")
+        if progress.stage or not batches or progress.step != progress.epoch * batches:
+            self.report.because("a callback had stopped the training, as far as is known in the middle of an epoch; "
+                                "stop it in on_epoch_end")
 
     def _check_same_fit(self, script: Dict[str, Any]) -> None:
         """A finished stage is not trained again, so this call must be the one that made it.

@@ -45,7 +45,8 @@ class Session:
     """One run in this process.
 
     Args:
-        directory, save, keep, restore, background, on_error, verbose, group, witness: as of `SessionCheckpoint`.
+        directory, save, keep, restore, background, on_error, verbose, group, witness, stop_is_final: as of
+            `SessionCheckpoint`.
         family: the adapter of the Keras in use.
         is_running: tells from an interrupted frame whether the driver's loop is still there, for signals.
 
@@ -59,7 +60,7 @@ class Session:
     """
 
     def __init__(self, directory: Any, save: Any, keep: Any, restore: Any, background: bool, on_error: str,
-                 verbose: int, group: bool, witness: bool, family: Family,
+                 verbose: int, group: bool, witness: bool, stop_is_final: bool, family: Family,
                  is_running: Callable[[Optional[FrameType]], bool]):
         self.directory = RunDirectory(local_path(directory, "directory"), group)
         self.restore_setting = as_restore_setting(restore)
@@ -67,8 +68,7 @@ class Session:
         self.record.note = self.directory.note
         self.saves = Saves(self.directory, as_keep_policy(keep), background, on_error, self.record)
         self.witness = Witness(self.directory.path, self.directory.file_mode, self.record, self.tell, witness)
-        self.stage = -1
-        self.family = family
+        self.stage, self.family, self._stop_is_final = -1, family, stop_is_final
         self._policy = save if isinstance(save, AnyPolicy) else AnyPolicy([as_policy(save)])
         self._signals = SignalWatch(
             [one for one in self._policy.policies if isinstance(one, OnSignal)], is_running, lambda number:
@@ -150,7 +150,7 @@ class Session:
         self.record.fit_started(owned=True, left=self.directory.left, stage=self.stage)
         if self._lineage is None:
             self._find_lineage()
-        self._resume = Resume(self.stages.candidate(self.stage), self.run, self.tell)
+        self._resume = Resume(self.stages.candidate(self.stage), self.run, self.tell, self._stop_is_final)
         self._resume.report.rejected = list(self.lineage.rejected)
         self._resume.before_train_begin()
         state.callbacks.before_begin(self.run)

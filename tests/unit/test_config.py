@@ -27,7 +27,8 @@ from keras_session_ext.errors import ConfigError
 
 ROOT = os.path.dirname(os.path.dirname(keras_session_ext.__file__))
 DEFAULTS = {"save": {"every_epochs": 1, "every": 300, "on_signal": ["SIGTERM"]}, "keep": {"last": 3}, "restore": "auto",
-            "background": True, "on_error": "warn", "verbose": 1, "group": False, "witness": True}
+            "background": True, "on_error": "warn", "verbose": 1, "group": False, "witness": True,
+            "stop_is_final": True}
 
 
 def in_effect(**settings):
@@ -172,11 +173,11 @@ WRONG = [
     ]),
     ("directory: runs/a\nzebra: 5\n", {}, [
         "train.yaml:2:1: zebra: unknown key; expected directory, save, keep, restore, background, on_error, "
-        "verbose, group, witness or tensorboard",
+        "verbose, group, witness, stop_is_final or tensorboard",
     ]),
     ("directory: runs/a\n'a b\\n': 5\n", {}, [
         "train.yaml:2:1: 'a b\\\\n': unknown key; expected directory, save, keep, restore, background, on_error, "
-        "verbose, group, witness or tensorboard",
+        "verbose, group, witness, stop_is_final or tensorboard",
     ]),
     ("directory: runs/a\nkeep: {size: 20g}\n", {}, [
         "train.yaml:2:14: keep.size: expected a size such as 20GB, or a number of bytes; received '20g'; write "
@@ -491,9 +492,9 @@ WRONG = [
     ]),
     ("directory: a\n", dict(overrides=["checkpoint=null", "_target_=x"]), [
         "override 'checkpoint=null': checkpoint: unknown key; expected directory, save, keep, restore, background, "
-        "on_error, verbose, group, witness or tensorboard",
+        "on_error, verbose, group, witness, stop_is_final or tensorboard",
         "override '_target_=x': _target_: unknown key; expected directory, save, keep, restore, background, on_error, "
-        "verbose, group, witness or tensorboard",
+        "verbose, group, witness, stop_is_final or tensorboard",
     ]),
     ("session: null\n", dict(overrides=["save.every_stepz=5"]), [
         "override 'save.every_stepz=5': save.every_stepz: unknown key; did you mean 'every_steps'?",
@@ -675,7 +676,7 @@ FULL = {
     "keep": {"last": 3, "best": {"monitor": "val_loss", "n": 1, "mode": "auto"}, "every_epochs": 10,
              "every_steps": 1000, "every": 3600, "size": 20000000000, "all": True},
     "restore": "auto", "background": True, "on_error": "warn", "verbose": 1, "group": False, "witness": True,
-    "tensorboard": {"log_dir": "runs/a/tensorboard"},
+    "stop_is_final": True, "tensorboard": {"log_dir": "runs/a/tensorboard"},
 }
 FULL_YAML = """\
 session:
