@@ -18,6 +18,7 @@ NOT_STATE: Dict[str, Optional[FrozenSet[str]]] = {
     "EarlyStopping": frozenset(["min_delta", "monitor_op"]),
     "History": frozenset(["history", "epoch"]),
     "MonitorCallback": frozenset(["min_delta", "monitor_op"]),  # min_delta changes its sign with monitor_op
+    "ModelCheckpoint": frozenset(["filepath", "_write_filepath"]),  # made anew for every file
     "ProgbarLogger": None,
     "ReduceLROnPlateau": frozenset(["monitor_op"]),
     "TunerCallback": None,  # of KerasTuner, which keeps the state of a search itself

@@ -220,7 +220,10 @@ def _resumed(reports: List[Dict[str, Any]]) -> List[str]:
 def _rows(whole: List[run_differences.Note], resumed: List[run_differences.Note]) -> Dict[str, List[str]]:
     """kind -> SHA-256 over its states at the end of every stage, of both runs."""
     made: Dict[str, List[str]] = {}
+    trained = {note.place[0] for note in resumed if note.at == "step"}
+    finished = {note.place[0] for note in resumed} - trained  # before the killed run began: only their ends are known
     for notes in (whole, resumed):
+        notes = [note for note in notes if note.at == "end" or note.place[0] not in finished]
         states = run_differences.final(notes)
         for kind in _KINDS:
             mine = {path: value for path, value in states.items() if path.split("/")[1] == kind}

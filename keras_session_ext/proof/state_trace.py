@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 _TEXT = 80  # of a plain value
 _FIRST_SAVE_SECONDS = 60.0  # how long a kill waits for it
-_OF_A_PROCESS = ("objects/traced", "objects/script", "objects/missing")  # what its steps are traced with
+#: what its steps are traced with, and when it drew its first batch
+_OF_A_PROCESS = ("objects/traced", "objects/script", "objects/missing", "objects/validated", "objects/settled",
+                 "data/feed/start/first_draw")
 
 
 class Trace:

@@ -67,3 +67,10 @@ def test_the_scripts_know_nothing_of_this_package():
             if name.endswith(".py"):
                 with open(os.path.join(folder, name)) as handle:
                     assert "keras_session" not in handle.read()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["three_fits.py", "long_validation.py"])
+def test_what_was_called_not_exact_and_is(script, tmp_path):
+    status, verdict, err = prove(os.path.join("faults", script), tmp_path, "torch", 3)
+    assert status == 0 and verdict["exact"], (verdict, err)
