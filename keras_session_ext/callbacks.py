@@ -46,8 +46,9 @@ class SessionCheckpoint(Bound):
         group: let the group of the files read and write, too (mode 0660, not 0600).
         witness: note what each step gave, and compare the steps that a resume trains again: the report says
             `witnessed`, or which step differs first.
-        stop_is_final: a fit that a callback has stopped (`stop_training`: EarlyStopping, a time limit) is finished,
-            and later starts train no more unless `epochs` has grown; False: the next start goes on.
+        stop_is_final: a fit that a callback has stopped (`stop_training`, such as a time limit) is finished, and
+            later starts train no more, unless `epochs` has grown and it was not EarlyStopping; False: the next start
+            goes on, whoever has stopped it.
 
     Attributes:
         resume_report: the last `ResumeReport`.

@@ -115,7 +115,8 @@ class Resume:
         run.stopped = bool(candidate.fields["stopped"])
         over = candidate.info.finished and candidate.info.progress.epoch >= epochs
         if candidate.info.finished and run.stopped and not over:
-            over = self._stop_is_final and epochs <= candidate.fields["epochs"]
+            more = epochs > candidate.fields["epochs"] and not self._stopped_early()
+            over = self._stop_is_final and not more
             if not over:
                 self._go_on_after_stop()
         if over:
@@ -131,7 +132,8 @@ class Resume:
             self.report.kinds[kind.NAME] = "restored"
         if run.foreign:
             self.traced = None  # nothing of it is of this Keras
-            cross(states, run, self.report)
+            with self._naming("optimizer"):
+                cross(states, run, self.report)
         else:
             self.traced.restored()
         for reason in candidate.fields["reasons"]:
@@ -191,6 +193,11 @@ class Resume:
         for name in missing:
             self.report.because("{} cannot be captured; keep plain values, or offer get_state and set_state".format(
                 name))
+
+    def _stopped_early(self) -> bool:
+        """Whether it was EarlyStopping that had stopped the training: more epochs are no reason to go on."""
+        return any(key.split(" ")[0].endswith(".EarlyStopping") and (saved.get("values") or {}).get("stopped_epoch")
+                   for key, saved in self._states.get("callbacks", {}).items())
 
     def _go_on_after_stop(self) -> None:
         """A callback had stopped the training, and it is to go on: with the next epoch."""

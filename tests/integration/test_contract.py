@@ -96,13 +96,16 @@ def test_more_epochs_go_on(tmp_path):
     assert "epochs: 2 at the checkpoint, 5 now" in checkpoint.resume_report.changes
 
 
-def test_more_epochs_do_not_go_on_where_a_callback_had_stopped(tmp_path):
+def test_more_epochs_do_not_go_on_where_early_stopping_had_stopped(tmp_path):
     def stopper():
         return keras.callbacks.EarlyStopping("loss", patience=0, min_delta=10.0)
 
     _, _, history = fit(tmp_path, 6, callbacks=[stopper()])
     _, _, repeated = fit(tmp_path, 9, callbacks=[stopper()])
     assert repeated.epoch == history.epoch and len(history.epoch) < 6
+    made = kse.SessionCheckpoint(tmp_path, verbose=0, stop_is_final=False)
+    _, _, asked = fit(None, 9, callbacks=[stopper()], checkpoint=made)
+    assert len(asked.epoch) > len(history.epoch)
 
 
 def test_stages(tmp_path):

@@ -72,7 +72,8 @@ def test_the_session_knows_what_is_in_effect():
     (checkpoint,) = kse.callbacks_from_config({"directory": "a", "save": {"every": "1m"}}, overrides=["keep.last=9"])
     assert checkpoint._session.directory.config == {
         "directory": "a", "save": {"every": 60}, "keep": {"last": 9}, "restore": "auto", "background": True,
-        "on_error": "warn", "verbose": 1, "group": False, "witness": True}
+        "on_error": "warn", "verbose": 1, "group": False, "witness": True,
+        "stop_is_final": True}
 
 
 def test_a_wrong_config_makes_nothing():
