@@ -26,6 +26,7 @@ _ARRAY = (np.ndarray, np.generic)
 _ARRAYS = {"arrays": Each(_ARRAY), "paths": _TEXTS}
 _OF_OBJECTS = Each(Each(ANY))
 _NUMBER = (int, np.integer)
+_SETTING = (str, bool, int, float, type(None))
 
 #: name -> what it looks like; "?" behind a name: it may be missing
 _STATES: Dict[str, Any] = {
@@ -40,12 +41,16 @@ _STATES: Dict[str, Any] = {
     "random": {"host": Each(dict), "engine?": ANY, "keras?": ANY, "ops?": ANY},
     "data?": {
         "feed": {"passes": int, "consumed": int, "open": bool, "order": ANY, "iterators": int, "start?": dict},
-        "describe": Each((str, int, float, type(None))), "training_source": (dict, type(None)),
+        "describe": dict.fromkeys(
+            ("source", "batch_size", "samples", "batches", "steps_per_epoch", "shuffle"), _SETTING),
+        "training_source": (dict, type(None)),
         "validation_source": (dict, type(None)), "content": Each(str), "validation_iterators": int,
         "epoch_over": bool, "epoch_logs": Each((*_ARRAY, float, int))},
 }
 _FIELDS: Dict[str, Any] = {
     "versions": {"family": str, "keras": str, "engine": str}, "reasons": _TEXTS}
+#: of a pass that is to be made again
+_OPEN_FEED_OF_KERAS3 = {"start": {"random": Each(dict), "epoch_random": Each(dict)}, "before_draw": dict}
 #: of what was saved within fit
 _FIELDS_OF_FIT: Dict[str, Any] = {
     "script": dict, "policies": dict, "stopped": bool, "epochs": int, "failed_stages?": Each(int, list)}
@@ -64,6 +69,8 @@ def problem(states: Any, fields: Dict[str, Any]) -> Optional[str]:
     found = _problems(fields, _FIELDS, "") + _problems(states, _STATES, "session")
     if "data" in states:
         found += _problems(fields, _FIELDS_OF_FIT, "")
+    if not found and "data" in states and fields["versions"]["family"] == "keras3" and states["data"]["feed"]["open"]:
+        found = _problems(states["data"]["feed"], _OPEN_FEED_OF_KERAS3, "session/data/feed")
     if not found:
         start = states.get("data", {}).get("feed", {}).get("start", {})
         for name in ("random", "epoch_random", "first_draw"):
