@@ -118,6 +118,15 @@ def write_owner(fd: int, **more: Any) -> None:
     files.write_at(fd, owner.ljust(_OWNER_BYTES), 0)
 
 
+def note_owner(fd: int) -> None:
+    """`write_owner` in a new file, where a full disk is no error: the note is only for other processes' messages."""
+    try:
+        write_owner(fd)
+    except OSError as error:
+        if error.errno not in files.FULL:
+            raise
+
+
 def read_owner(path: str) -> Dict[str, Any]:
     try:
         fd = files.open_read(path)
@@ -145,17 +154,15 @@ def lock(path: str, mode: int = 0o600) -> Optional[int]:
     try:
         if fresh and files.is_for_group(mode) and hasattr(os, "fchmod"):
             os.fchmod(fd, mode)
-        if fcntl is not None and not _lock(fd):
-            os.close(fd)
-            return None
-        try:
-            write_owner(fd)
-        except OSError as error:
-            if error.errno not in files.FULL:  # the note is only for other processes' messages
-                raise
+        is_ours = fcntl is None or _lock(fd)
+        if is_ours:
+            note_owner(fd)
     except BaseException:
         os.close(fd)
         raise
+    if not is_ours:
+        os.close(fd)
+        return None
     files.close_in_children(fd)
     return fd
 

@@ -199,9 +199,11 @@ def size_bytes(fd: int) -> int:
 
 
 def held_bytes(fd: int) -> Optional[int]:
-    """What the disk holds of a file: fewer bytes than it has, where it has holes."""
-    blocks = getattr(os.fstat(fd), "st_blocks", None)
-    return None if blocks is None else 512 * int(blocks)
+    """What the disk holds of a file, fewer bytes than it has where it has holes; None where that is not told.
+
+    Some FUSE and network mounts say 0 of every file.
+    """
+    return 512 * int(getattr(os.fstat(fd), "st_blocks", 0)) or None
 
 
 def append(path: str, data: bytes, mode: int = 0o600) -> None:

@@ -210,7 +210,7 @@ class LocalStore(Store):
             return False
         try:
             try:
-                self._note_owner(fd)
+                file_locks.note_owner(fd)
                 files.sync(fd)
             finally:
                 files.close(fd)
@@ -219,14 +219,6 @@ class LocalStore(Store):
             quietly_remove(self.path_of(name))  # or every start that fails would leave one
             raise
         return True
-
-    @staticmethod
-    def _note_owner(fd: int) -> None:
-        try:
-            file_locks.write_owner(fd)
-        except OSError as error:
-            if error.errno not in files.FULL:  # the note is only for messages
-                raise
 
     def put(self, name: str, image: Image, check: Callable[[], None]) -> None:
         final = self.path_of(name)

@@ -6,6 +6,8 @@ from typing import Any, Callable, ContextManager, Dict, List, Optional, Sequence
 
 import numpy as np
 
+from keras_session_ext.errors import StateMismatch
+
 
 class Engine(abc.ABC):
     """What a Keras computes on: reads and writes of variables, and the random state that is the engine's own.
@@ -82,8 +84,13 @@ class Engine(abc.ABC):
         return {}
 
     def set_buffers(self, subject: Any, values: Dict[str, np.ndarray]) -> None:
-        """Gives what `buffers` returned new values, in place."""
-        raise NotImplementedError("{} keeps no tensors beside variables".format(self.name))
+        """Gives what `buffers` returned new values, in place.
+
+        Raises:
+            StateMismatch: the engine has no such tensors, and `buffers` never returned any.
+        """
+        raise StateMismatch("The checkpoint holds tensors beside variables ({}), and {} has none.".format(
+            ", ".join(sorted(values)), self.name))
 
     def hidden_random_ops(self, functions: Sequence[Any]) -> List[str]:
         """Random ops in train and test functions whose state no one can read, by name; asked after the first step."""

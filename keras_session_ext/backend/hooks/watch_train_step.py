@@ -4,6 +4,7 @@ import functools
 import types
 from typing import Any, Callable, Iterator, List
 
+_WATCHED = "_keras_session_ext"
 _DEPTH = 12  # Keras 3 on TensorFlow wraps the step six times
 
 
@@ -17,11 +18,14 @@ def watch_train_step(model: Any, called: Callable[[], None]) -> Callable[[], Non
     Returns:
         A function that ends the watching.
     """
+    left = vars(model).get(_WATCHED)
+    if left is not None:
+        left()  # by a fit whose first step has failed
     train_step = getattr(model, "train_step", None)
     if train_step is None:
         return lambda: None
 
-    @functools.wraps(train_step)
+    @functools.wraps(train_step, assigned=("__name__", "__doc__"))  # its module is ours: it is no state of the model
     def watched(*args: Any, **options: Any) -> Any:
         called()
         return train_step(*args, **options)
@@ -35,11 +39,13 @@ def watch_train_step(model: Any, called: Callable[[], None]) -> Callable[[], Non
         cell.cell_contents = watched
 
     def end() -> None:
+        vars(model).pop(_WATCHED, None)
         if is_free:
             vars(model).pop("train_step", None)
         for cell, value in zip(cells, before):
             cell.cell_contents = value
 
+    vars(model)[_WATCHED] = end
     return end
 
 
