@@ -374,9 +374,10 @@ class Session:
         return take_snapshot(run, state.KINDS, fields)
 
     def _answer_signals(self) -> None:
-        for number in self._signals.received():
+        received = self._signals.received()
+        durable = self.saves.drain(EXIT_SECONDS) if any(number in ENDING for number in received) else True
+        for number in received:
             ends = number in ENDING
-            durable = self.saves.drain(EXIT_SECONDS) if ends else True
             self.record.signalled(ends, signal=signal_name(number), **place(self.run.progress))
             if ends:
                 self.tell("Session: saved at {}; the process ends now".format(self._now()) if durable

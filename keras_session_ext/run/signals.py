@@ -39,6 +39,7 @@ class SignalWatch:
         self._policies = policies
         self._is_running = is_running
         self._previous: Dict[int, Any] = {}
+        self._waiting: List[int] = []  # what was received and is not answered, as it came
         self._asked: Dict[int, float] = {}  # a signal that is to end the process -> time.monotonic() of the first one
         self._deadline = SignalDeadline(REPEAT_SECONDS, too_late)
 
@@ -52,7 +53,7 @@ class SignalWatch:
                 logger.warning("fit runs outside the main thread, where Python lets no one take signals: %s will "
                                "not save.", self._policies)
             return
-        self._asked = {}  # of a fit that ended by an exception
+        self._asked, self._waiting = {}, []  # of a fit that ended by an exception
         for policy in self._policies:
             policy.received = 0
             for number in policy.signals:
@@ -69,7 +70,7 @@ class SignalWatch:
         for number, previous in list(self._previous.items()):
             if signal.getsignal(number) == self._handle:
                 signal.signal(number, previous if previous is not None else signal.SIG_DFL)
-        self._previous, self._asked = {}, {}
+        self._previous, self._asked, self._waiting = {}, {}, []
 
     def forked(self) -> None:
         """In a child of fit's process: its signals mean what they meant before."""
@@ -85,8 +86,9 @@ class SignalWatch:
             if now - self._asked.setdefault(number, now) >= REPEAT_SECONDS:
                 self.deliver(number)  # asked a second time: it is not to wait any more
                 return
+        self._waiting.append(int(number))
         for policy in self._policies:
-            if number in policy.signals and policy.received not in ENDING:
+            if number in policy.signals:
                 policy.received = int(number)
 
     def answering(self) -> None:
@@ -108,11 +110,12 @@ class SignalWatch:
             previous(number, None)
 
     def received(self) -> List[int]:
-        """The signals that wait to be answered, those that end the process first; all are taken as answered."""
-        received = {policy.received for policy in self._policies if policy.received}
+        """The signals that wait to be answered, each once, those that end the process last; all count as answered."""
+        received = list(dict.fromkeys(self._waiting))
+        del self._waiting[:len(self._waiting)]
         for policy in self._policies:
             policy.received = 0
-        return sorted(received, key=lambda number: (number not in ENDING, number))
+        return sorted(received, key=lambda number: number in ENDING)
 
 
 _installed: "weakref.WeakSet[SignalWatch]" = weakref.WeakSet()

@@ -165,6 +165,8 @@ class Slow(keras.callbacks.Callback):
             print("ready", flush=True)
             while what == "stuck":  # C code that goes on whatever interrupts it
                 ctypes.CDLL(None).sleep(100)
+            if what == "both":
+                time.sleep(1.0)
         time.sleep(0.05)
 model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
 model.compile("sgd", "mse")
@@ -187,6 +189,17 @@ def test_sigusr1_saves_and_the_handler_of_the_script_is_called(tmp_path):
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0 and b"requeued" in out and b"done" in out
     assert len(kse.list_checkpoints(tmp_path)) == 2
+
+
+def test_sigusr1_and_then_sigterm_in_one_batch_calls_that_handler_first(tmp_path):
+    """A warning, by which a job asks to be queued again, and the end."""
+    process = start_hard(tmp_path, "both")
+    wait_until_ready(process)
+    process.send_signal(signal.SIGUSR1)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGTERM and b"requeued" in out and b"done" not in out, err
+    assert len(kse.list_checkpoints(tmp_path)) == 1
 
 
 def test_a_main_thread_that_does_not_answer_does_not_outlive_the_signal(tmp_path):
