@@ -137,7 +137,8 @@ def test_models(model, tmp_path, cell):
     if model == "counts in build" and not resumed["exact"]:  # exact where each step is traced once
         why = "Counting.calls changed, and then a step was traced again"
     check(reference, resumed, why)
-    show(cell, "model: " + model, why)
+    if model != "counts in build":  # which it is depends on when the kill comes
+        show(cell, "model: " + model, why)
 
 
 @pytest.mark.variant
