@@ -76,7 +76,23 @@ def test_the_rest_of_k(keras, model, feeds):
     outputs = K.function(model.inputs, [model.output])([X, X])
     np.testing.assert_array_equal(outputs[0], kse.backend.run(model.output, feeds))
     weight = model.weights[0]
-    np.testing.assert_array_equal(K.get_value(weight), kse.backend.run(weight))
+    value = K.get_value(weight)
+    np.testing.assert_array_equal(value, kse.backend.run(weight))
+    assert K.get_value(3.5) == 3.5
+    K.set_value(weight, value + 1)
+    np.testing.assert_array_equal(K.get_value(weight), value + 1)
+    K.batch_set_value([(weight, value), (model.weights[1], np.ones(model.weights[1].shape))])
+    made = K.batch_get_value(model.weights[:2])
+    np.testing.assert_array_equal(made[0], value)
+    np.testing.assert_array_equal(made[1], 1)
+    rate = model.optimizer.learning_rate if hasattr(model.optimizer, "learning_rate") else model.optimizer.lr
+    K.set_value(rate, 0.25)
+    assert float(K.get_value(rate)) == 0.25
+    with pytest.raises(ConfigError, match="Only a variable can be given a value.*'w'"):
+        K.set_value("w", 1)
+    assert hasattr(K, "mean") == (MEMBER.engine == "tensorflow")  # elsewhere there is keras.ops
+    if MEMBER.engine == "tensorflow":
+        assert float(K.get_value(K.mean(K.constant([1.0, 3.0])))) == 2
     with pytest.raises(AttributeError, match="no attribute 'nonsense', nor has the backend module"):
         K.nonsense
     with pytest.raises(ImportError):

@@ -348,6 +348,8 @@ class Keras3(Keras3Access, SharedFamily):
         return keras3_parts(self.keras, self.engine.name, model)
 
     def backend_modules(self) -> List[Any]:
+        if self.engine.name != "tensorflow":  # Keras 2's functions are TensorFlow's: keras/src/legacy/backend.py
+            return [self.keras.backend]
         from keras.src.legacy import backend  # most of Keras 2's, which the public one has no more
 
         return [self.keras.backend, backend]

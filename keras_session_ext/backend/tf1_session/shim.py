@@ -291,40 +291,6 @@ def run(fetches: Any, feed_dict: Any = None, model: Any = None) -> Any:
     return get_session(model).run(fetches, feed_dict)
 
 
-def function(inputs: Any, outputs: Any, **options: Any) -> Any:
-    """`keras.backend.function`: a function that computes symbolic outputs from values of symbolic inputs.
-
-    Args:
-        inputs: symbolic tensors, and `learning_phase()` where it is to be given.
-        outputs: one, or a list of them.
-        **options: those of the Keras in use; Keras 3 has none.
-
-    Returns:
-        A function that takes a list of values, one for each input, and returns NumPy values as `outputs` are nested.
-
-    Raises:
-        ConfigError: an option that this Keras does not know.
-
-    Example:
-        >>> # K.function([model.input], [model.layers[1].output])([x])
-    """
-    family = choose()
-    if hasattr(family.keras.backend, "function"):
-        return family.keras.backend.function(inputs, outputs, **options)
-    if options:
-        raise ConfigError("backend.function takes no {} on Keras {}.".format(
-            ", ".join(sorted(options)), family.describe()["keras"]))
-    feeds = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
-
-    def compute(values: Any) -> Any:
-        given = list(values) if isinstance(inputs, (list, tuple)) else [values]
-        if len(given) != len(feeds):
-            raise ConfigError("Expected {} values, one for each input. Received: {}.".format(len(feeds), len(given)))
-        return run(outputs, dict(zip(feeds, given)))
-
-    return compute
-
-
 def learning_phase() -> Any:
     """The key of a feed_dict that says whether layers compute as in training: 1, or 0."""
     family = choose()
