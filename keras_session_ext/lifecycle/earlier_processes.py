@@ -3,7 +3,7 @@
 import os
 import socket
 import time
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from keras_session_ext.lifecycle.events import LifecycleEvent
 
@@ -43,13 +43,22 @@ def find_vanished(before: List[LifecycleEvent], owned: bool, left: Dict[str, Any
         figures, vanished=process, last_sign=last, last_event=mine[-1].kind, seconds=last - fits[-1].time))
 
 
-def known_checkpoints(before: List[LifecycleEvent]) -> Set[str]:
-    """The checkpoints that a journal has told of, in detail or in a summary."""
-    known = {str(one.figures.get("id")) for one in before if one.kind == "checkpoint_saved"}
-    for event in before:
-        if event.kind == "summary" and isinstance(event.figures.get("checkpoints"), list):
-            known.update(map(str, event.figures["checkpoints"]))
-    return known
+class KnownCheckpoints:
+    """The checkpoints that a journal has told of: by name, and all that are older than what it has summed up.
+
+    Args:
+        before: the events of the journal.
+    """
+
+    def __init__(self, before: Sequence[LifecycleEvent] = ()):
+        self._names = {str(one.figures.get("id")) for one in before if one.kind == "checkpoint_saved"}
+        self._summed_up = max([0.0] + [one.time for one in before if one.kind == "summary"])
+
+    def add(self, id: str, created: float) -> bool:
+        """Whether a checkpoint, taken at `created` (seconds since the epoch), is told of for the first time."""
+        new = id not in self._names and created > self._summed_up
+        self._names.add(id)
+        return new
 
 
 def reached(before: List[LifecycleEvent], vanished: Optional[LifecycleEvent]) -> Optional[Tuple[float, int, float]]:

@@ -15,7 +15,7 @@ import math
 import os
 import threading
 import time
-from typing import Any, Dict, Iterable, List, NamedTuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional
 
 from keras_session_ext import file_locks, files
 from keras_session_ext.lifecycle.events import LifecycleEvent
@@ -37,7 +37,6 @@ _STORY = frozenset([
     "process_started", "fit_started", "fit_finished", "restored", "witnessed", "diverged", "interrupted", "failed",
     "finished", "signal_received", "save_failed", "checkpoint_rejected"])
 _TEXT_LIMIT = 4000
-_KNOWN_CHECKPOINTS = 5000
 
 
 class Journal:
@@ -59,8 +58,9 @@ class Journal:
         self._guard = threading.Lock()
         self._patience = PATIENCE_SECONDS  # until another program's lock was met
         self._told = False
+        self._summary: Optional[threading.Thread] = None  # the last one that a long training needed
         self._seq = max([0] + [event.seq for event in read_journal(path).events])
-        self._limit = 4 * limit_bytes
+        self._bound = self._limit = 4 * limit_bytes
         try:
             if os.path.getsize(path) > limit_bytes:
                 self._summarise()
@@ -85,28 +85,40 @@ class Journal:
                 self._patience = PATIENCE_SECONDS if lines.is_ours else 0.0
                 lines.append(_repair(lines) + _line(event))
                 size = lines.size_bytes()
-            if size > self._limit:
+            if size > self._limit and (self._summary is None or not self._summary.is_alive()):
                 self._limit = size + size // 4  # if it cannot be done now, not at once again
-                self._summarise()
+                self._summary = threading.Thread(target=self._summarise, name="keras-session-journal", daemon=True)
+                self._summary.start()  # it takes a second, and whoever tells an event may be training
         return event
 
     def _summarise(self) -> None:
-        """Replaces the file by one that tells its older half in figures."""
-        with file_locks.Lines(self.path, self._mode) as lines:
-            if not lines.is_ours:
-                return  # another time
-            before = lines.size_bytes()
-            kept = summarise(read_journal(self.path).events)
-            data = b"".join(map(_line, kept))
-            if len(data) > before * 3 // 4:  # a story of very many processes
-                data = b"".join(map(_line, summarise(kept, story=frozenset())))
-            folder, name = os.path.split(self.path)
-            temporary = os.path.join(folder, ".tmp-{}-{}".format(os.urandom(4).hex(), name))
-            try:
-                files.write_new(temporary, data, self._mode)
-                files.replace(temporary, self.path)
-            except OSError:
-                return  # a full disk: the journal stays as it is, and grows
+        """Replaces the file by one that tells its older half in figures; only what came meanwhile is under its lock."""
+        try:
+            fd = files.open_read(self.path)
+        except OSError:
+            return
+        try:
+            data = bytearray(min(files.size_bytes(fd), READ_BYTES))
+            begin = files.size_bytes(fd) - len(data)
+            data = data[:files.read_at(fd, data, begin)]
+            read = data[:data.rfind(b"\n") + 1]
+            kept = summarise(parse(bytes(read).split(b"\n")).events)
+            made = b"".join(map(_line, kept))
+            if len(made) > len(read) * 3 // 4:  # a story of very many processes
+                made = b"".join(map(_line, summarise(kept, story=frozenset())))
+            with file_locks.Lines(self.path, self._mode) as lines:
+                if lines.is_ours and files.is_at(fd, self.path):  # else another time
+                    rest = bytearray(max(0, lines.size_bytes() - begin - len(read)))
+                    rest = rest[:files.read_at(fd, rest, begin + len(read))]
+                    folder, name = os.path.split(self.path)
+                    temporary = os.path.join(folder, ".tmp-{}-{}".format(os.urandom(4).hex(), name))
+                    files.write_new(temporary, made + bytes(rest), self._mode)
+                    files.replace(temporary, self.path)
+                    self._limit = max(self._bound, (len(made) + len(rest)) * 5 // 4)
+        except OSError:
+            pass  # a full disk: the journal stays as it is, and grows
+        finally:
+            files.close(fd)
 
 
 def _repair(lines: file_locks.Lines) -> bytes:
@@ -221,22 +233,15 @@ def summarise(events: List[LifecycleEvent], story: Any = _STORY) -> List[Lifecyc
     half = len(events) // 2
     older, newer = events[:half], events[half:]
     totals, count = Totals(), 0
-    known: Dict[str, None] = {}
     for event in older:
         totals.add(event)
         if event.kind == "summary":
             earlier = event.figures.get("events")
             count += earlier if isinstance(earlier, int) and 0 <= earlier < 1 << 53 else 0
-            ids = event.figures.get("checkpoints")
-            known.update(dict.fromkeys(map(str, ids if isinstance(ids, list) else ())))
-        elif event.kind == "checkpoint_saved":
-            known[str(event.figures.get("id"))] = None
-        elif event.kind == "checkpoint_deleted":
-            known.pop(str(event.figures.get("id")), None)
     kept = [event for event in older if event.kind in story]
     count += sum(event.kind not in story and event.kind != "summary" for event in older)
     last = older[-1] if older else LifecycleEvent("", 0.0, {})
-    figures = {"events": count, "totals": totals.state(), "checkpoints": list(known)[-_KNOWN_CHECKPOINTS:]}
+    figures = {"events": count, "totals": totals.state()}
     return [*kept, LifecycleEvent("summary", last.time, plain(figures), last.seq, last.process), *newer]
 
 

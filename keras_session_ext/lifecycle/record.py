@@ -10,10 +10,10 @@ import threading
 import time
 import traceback
 import weakref
-from typing import Any, Callable, Dict, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from keras_session_ext.lifecycle import events
-from keras_session_ext.lifecycle.earlier_processes import TRAINING, find_vanished, known_checkpoints, reached
+from keras_session_ext.lifecycle.earlier_processes import TRAINING, KnownCheckpoints, find_vanished, reached
 from keras_session_ext.lifecycle.events import LifecycleEvent
 from keras_session_ext.lifecycle.journal import Journal, read_journal
 from keras_session_ext.progress import CheckpointInfo
@@ -62,7 +62,7 @@ class Record:
         self._off = False  # whether the journal could not be opened
         self._broken = False
         self._ended = False
-        self._saved: Set[str] = set()  # checkpoints that the journal knew when it was opened
+        self._saved = KnownCheckpoints()  # when the fit began
         self._vanished = ""
         self._reached: Optional[Tuple[float, int, float]] = None  # when and where training was last heard of, and since
         self._next_beat = self._next_note = 0.0
@@ -193,7 +193,7 @@ class Record:
         if self.fitting:
             self.fit_failed()
         before = self._read()
-        self._saved = known_checkpoints(before)
+        self._saved = KnownCheckpoints(before)
         vanished = find_vanished(before, owned, left or {})
         self._reached = reached(before, vanished) or self._reached
         self._vanished = "" if vanished is None else vanished.figures["vanished"]
@@ -241,8 +241,7 @@ class Record:
 
     def found(self, id: str, created: float, **figures: Any) -> None:
         """A checkpoint that is there; it is told if the process that saved it could not do so any more."""
-        if id not in self._saved:
-            self._saved.add(id)
+        if self._saved.add(id, created):
             event = LifecycleEvent("checkpoint_saved", created, dict(figures, id=id, saved_by=self._vanished))
             with self._guard:
                 events.tell(self._write(event))

@@ -142,23 +142,48 @@ def test_two_threads_write_whole_lines(path):
 def test_a_journal_is_bounded_and_its_story_stays(path):
     journal = Journal(path, limit_bytes=20000)
     journal.append("process_started", {"pid": 1})
-    for step in range(1000):
+    for step in range(4000):
         journal.append("checkpoint_saved", {"id": "c{}".format(step), "step": step, "size_bytes": 10,
                                             "stall_seconds": 0.5})
+        if journal._summary is not None:
+            journal._summary.join()
     assert len(raw(path)) <= 4 * 20000 * 1.3
     events_ = read_journal(path).events
     assert [event.kind for event in events_[:2]] == ["process_started", "summary"]
     assert sum(event.kind == "summary" for event in events_) == 1
     saved = sum(event.kind == "checkpoint_saved" for event in events_)
-    assert events_[1].figures["events"] == 1000 - saved > 0
+    assert events_[1].figures["events"] == 4000 - saved > 0
     totals = Totals()
     for event in events_:
         totals.add(event)
-    assert (totals.checkpoints, totals.size_bytes, totals.stall_seconds) == (1000, 10000.0, 500.0), "nothing is lost"
+    assert (totals.checkpoints, totals.size_bytes, totals.stall_seconds) == (4000, 40000.0, 2000.0), "nothing is lost"
     Journal(path, limit_bytes=20000)
     assert len(raw(path)) <= len(json.dumps([event._asdict() for event in events_])), "and again at a start"
-    known = earlier_processes.known_checkpoints(read_journal(path).events)
-    assert known >= {"c999", "c0"}, "none is told a second time"
+    events_ = read_journal(path).events
+    known = earlier_processes.KnownCheckpoints(events_)
+    assert not known.add("c3999", time.time()) and not known.add("c0", events_[0].time), "none is told a second time"
+    assert known.add("c4000", time.time()) and not known.add("c4000", time.time())
+
+
+def test_a_summary_does_not_hold_up_whoever_tells(path, monkeypatch):
+    """A training thread tells events; what they are summed up from is read beside it."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(*arguments, **options):
+        begun.set()
+        assert go_on.wait(60)
+        return summarise(*arguments, **options)
+
+    monkeypatch.setattr("keras_session_ext.lifecycle.journal.summarise", slow)
+    journal = Journal(path, limit_bytes=1000)
+    while journal._summary is None:
+        journal.append("checkpoint_saved", {"size_bytes": 1})
+    assert begun.wait(60)
+    journal.append("failed", {"why": "told meanwhile"})
+    Journal(path, limit_bytes=1 << 30).append("finished", {})
+    go_on.set()
+    journal._summary.join()
+    assert "summary" in kinds(path) and kinds(path)[-2:] == ["failed", "finished"]
 
 
 def test_a_story_of_very_many_processes_is_bounded_too(path):

@@ -13,7 +13,7 @@ import sys
 import threading
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, List, Optional, Sequence
 
 #: the modules whose class `Model` is trained, in every Keras
 MODULES = {
@@ -85,24 +85,24 @@ class _Intercept(importlib.abc.MetaPathFinder):
                 setattr(model_class, name, self._asking(method, kind))
 
     def _asking(self, method: Any, kind: str) -> Any:
-        signature = inspect.signature(method)
-        if "callbacks" not in signature.parameters:
+        names = list(inspect.signature(method).parameters)
+        if "callbacks" not in names:
             return method  # Keras 2.2.5 evaluates and predicts without callbacks
+        position = names.index("callbacks")
 
         @functools.wraps(method)
         def asks_first(*args: Any, **kwargs: Any) -> Any:
-            if getattr(self._active, "call", False):
-                return method(*args, **kwargs)
-            try:
-                bound = signature.bind(*args, **kwargs)
-            except TypeError:
-                return method(*args, **kwargs)  # it says what is wrong
-            callbacks, done = self._around(kind, args[0], _listed(bound.arguments))
-            if callbacks is not None:
-                bound.arguments["callbacks"] = callbacks
+            if getattr(self._active, "call", False) or not args:
+                return method(*args, **kwargs)  # without a model it says what is wrong
+            given = args[position] if len(args) > position else kwargs.get("callbacks")
+            callbacks, done = self._around(kind, args[0], _listed(given))
+            if callbacks is not None and len(args) > position:
+                args = (*args[:position], callbacks, *args[position + 1:])
+            elif callbacks is not None:  # what is a keyword stays one: keras/legacy/interfaces.py of 2.3.1 counts
+                kwargs["callbacks"] = callbacks
             self._active.call = True
             try:
-                result = method(*bound.args, **bound.kwargs)
+                result = method(*args, **kwargs)
             except BaseException as error:
                 done(None, error)
                 raise
@@ -115,8 +115,8 @@ class _Intercept(importlib.abc.MetaPathFinder):
         return asks_first
 
 
-def _listed(arguments: Dict[str, Any]) -> List[Any]:
-    given = arguments.get("callbacks")
+def _listed(given: Any) -> List[Any]:
+    """The callbacks of a call in a list of their own."""
     if given is None:
         return []
     if type(given).__name__ == "CallbackList":  # its callbacks know their model already
