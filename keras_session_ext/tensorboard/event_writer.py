@@ -2,13 +2,15 @@
 
 Every event is a record of the Session tab; what a plain TensorBoard can show
 stands beside it: scalars, a table, `SessionLog.CHECKPOINT`. One file serves all
-processes of a run. Steps only grow, whatever is trained a second time: the Rust
-loader drops what a lower step follows, and the Python loader would draw it twice.
+processes of a run; a full one is followed by another, and the oldest go. Steps
+only grow, whatever is trained a second time: the Rust loader drops what a lower
+step follows, and the Python loader would draw it twice.
 https://github.com/tensorflow/tensorboard/blob/2.21.0/tensorboard/data/server/reservoir.rs
 """
 
 import json
 import os
+import re
 import socket
 import struct
 import time
@@ -25,6 +27,10 @@ from keras_session_ext.lifecycle.totals import Totals, number, whole
 from keras_session_ext.tensorboard.plugin_names import CONTENT, PLUGIN_NAME, TABLE_TAG, TAG
 
 _SUFFIX = ".session"
+#: a file that has grown beyond it is followed by another: it is read whole at the next start
+FILE_BYTES = 16 << 20
+#: how many of a run are kept: older events are in the journal, the oldest of all as sums
+FILES = 8
 _TABLE_ROWS = 50
 _TABLE_SECONDS = 60.0
 #: kinds of events that belong in the table; after these it is written at once
@@ -43,6 +49,7 @@ class EventWriter:
     def __init__(self, log_dir: str):
         self.folder = os.path.join(os.path.abspath(log_dir), "session")
         self._path: Optional[str] = None
+        self._size = 0  # of that file, in bytes
         self._seq = 0  # of the last event in the file
         self._shown = True  # whether its scalars stand there, too
         self._step = -1  # of the last scalar
@@ -58,17 +65,16 @@ class EventWriter:
         """
         self._seq, self._shown, self._step, self._totals, self._told = 0, True, -1, Totals(), []
         files.make_directory(self.folder, 0o777)
-        found = sorted(name for name in files.names(self.folder)
-                       if name.startswith("events.out.tfevents.") and name.endswith(_SUFFIX))
-        name = "events.out.tfevents.{:010d}.{}{}".format(int(time.time()), socket.gethostname(), _SUFFIX)
-        self._path = os.path.join(self.folder, found[-1] if found else name)
-        try:
-            begun = bool(found) and self._resume()
-        except message.DecodeError:  # damaged within: it stays, and another file goes on
-            begun = False
-            self._path = os.path.join(self.folder, "{}.{}{}".format(name[:-len(_SUFFIX)], os.getpid(), _SUFFIX))
-        if not begun:
-            self._append(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"))
+        found = self._files()
+        damaged = not found
+        for path in found[-2:]:  # of a file that has just begun the one before tells how far the run had come
+            try:
+                damaged = False
+                self._resume(path, repair=path == found[-1])
+            except message.DecodeError:  # damaged within: it stays, and another file goes on
+                damaged = True
+        if damaged:
+            self._begin_file()
         for event in read_journal(journal).events:
             if event.seq > self._seq:
                 self.write(event)
@@ -77,16 +83,36 @@ class EventWriter:
             if event.seq == self._seq and not self._shown:
                 self._show(event)
 
-    def _resume(self) -> bool:
-        """Learns what stands in the file of the processes before; False if nothing does."""
-        data = files.read_all(self._path)  # type: ignore[arg-type]
-        end = 0
+    def _files(self) -> List[str]:
+        """Those of this run, the oldest first."""
+        return [os.path.join(self.folder, name) for name in sorted(files.names(self.folder))
+                if name.startswith("events.out.tfevents.") and name.endswith(_SUFFIX)]
+
+    def _begin_file(self) -> None:
+        """Goes on in a file that stands behind all others in order; of these the newest are kept."""
+        earlier = self._files()
+        when = int(time.time())
+        if earlier:
+            found = re.match(r"events\.out\.tfevents\.(\d{10})\.", os.path.basename(earlier[-1]))
+            when = max(when, int(found.group(1)) + 1 if found is not None else 0)
+        self._path = os.path.join(self.folder, "events.out.tfevents.{:010d}.{}.{}{}".format(
+            when, socket.gethostname(), os.getpid(), _SUFFIX))
+        self._size = 0
+        self._append(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"))
+        for path in earlier[:-(FILES - 1)]:
+            files.remove(path)
+
+    def _resume(self, path: str, repair: bool) -> None:
+        """Learns what stands in a file of the processes before."""
+        data = files.read_all(path)
+        self._path, self._size = path, 0
         for behind, record in records(data):
-            end = behind
+            self._size = behind
             self._know(record)
-        if end < len(data):  # the process before was killed while it wrote
-            files.truncate_text(self._path, end)  # type: ignore[arg-type]
-        return end > 0
+        if repair and self._size < len(data):  # the process before was killed while it wrote
+            files.truncate_text(path, self._size)
+        if repair and not self._size:
+            self._append(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"))
 
     def _know(self, record: bytes) -> None:
         event = event_pb2.Event.FromString(record)
@@ -110,6 +136,8 @@ class EventWriter:
             OSError: it could not be written.
         """
         self._remember(event)
+        if self._size > FILE_BYTES:
+            self._begin_file()
         self._seq = max(self._seq + 1, event.seq)
         self._append(self._message(event.time, self._seq, [self._text(TAG, PLUGIN_NAME, _json(event), CONTENT)]))
         self._show(event)
@@ -166,7 +194,9 @@ class EventWriter:
         return value
 
     def _append(self, event: Any) -> None:
-        record_writer.RecordWriter(_File(self._path)).write(event.SerializeToString())
+        target = _File(self._path)
+        record_writer.RecordWriter(target).write(event.SerializeToString())
+        self._size += target.written
 
 
 class _File:
@@ -174,9 +204,11 @@ class _File:
 
     def __init__(self, path: Any):
         self._path = path
+        self.written = 0
 
     def write(self, data: bytes) -> None:
         files.append(self._path, data, 0o666)
+        self.written += len(data)
 
 
 def _describe(value: Any, plugin: str, content: bytes, data_class: int) -> None:

@@ -59,6 +59,34 @@ def test_every_event_is_served(tmp_path, flags):
         check_scalars(address, read_journal(str(tmp_path)).events)
 
 
+@pytest.mark.parametrize("flags", LOADERS.values(), ids=list(LOADERS))
+def test_files_are_bounded_and_every_event_is_served(tmp_path, flags, monkeypatch):
+    """Within a process and at each start; a start reads two files at most, the newest of which has just begun."""
+    monkeypatch.setattr(event_writer, "FILE_BYTES", 30000)
+    log_dir = killed_twice(str(tmp_path), 150)
+    folder = os.path.join(log_dir, "session")
+    names = sorted(os.listdir(folder))
+    assert 3 <= len(names) <= event_writer.FILES
+    assert max(os.path.getsize(os.path.join(folder, name)) for name in names) < 30000 + 8000
+    with tensorboard(log_dir, *flags) as address:
+        assert len(timeline(address, 150)["events"]) == 150
+        check_scalars(address, read_journal(str(tmp_path)).events)
+
+
+def test_the_oldest_files_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(event_writer, "FILE_BYTES", 2000)
+    folder = os.path.join(killed_twice(str(tmp_path), 150), "session")
+    assert len(os.listdir(folder)) == event_writer.FILES
+    last = read_journal(str(tmp_path)).events[-1].seq
+    newest = os.path.join(folder, max(os.listdir(folder)))
+    with open(newest, "rb") as handle:
+        assert told([event_writer.event_pb2.Event.FromString(record)
+                     for _, record in event_writer.records(handle.read())])[-1:] in ([last], [])
+    before = sorted(os.listdir(folder))
+    event_writer.EventWriter(os.path.dirname(folder)).open(str(tmp_path / "journal.jsonl"))
+    assert sorted(os.listdir(folder)) == before, "nothing is written a second time"
+
+
 def check_scalars(address, events):
     """Every checkpoint has its point, once, and steps only grow."""
     wanted = [event for event in events if event.kind == "checkpoint_saved"]
