@@ -89,6 +89,28 @@ def test_an_unchanged_script_is_killed_and_goes_on(tmp_path):
             assert out.strip().split("\n")[-1] == whole.strip().split("\n")[-1], "the same weights, to the bit"
 
 
+@pytest.mark.members("keras225", "keras231")
+def test_arguments_stay_as_they_were_given(tmp_path):
+    """`fit_generator` of standalone Keras counts what is given by position: keras/legacy/interfaces.py."""
+    script = SCRIPT.format(imports=imports(), eager=False, old=True, on_tensorflow=True)
+    batches = """
+class Batches(keras.utils.Sequence):
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, at):
+        return x[8 * at:8 * at + 8], x[8 * at:8 * at + 8, :1]
+
+
+history = model.fit_generator(Batches(), steps_per_epoch=8, epochs=4, verbose=0, callbacks=[Dies()])
+"""
+    fit = "history = model.fit(x, x[:, :1], batch_size=8, epochs=4, verbose=0, callbacks=[Dies()])\n"
+    assert fit in script
+    (tmp_path / "train.py").write_text(script.replace(fit, batches))
+    status, out, err = command(["run", "--set", "background=false", "-d", "run", "train.py"], tmp_path, DIES="1")
+    assert status == 0 and "epochs 4" in out and "Session: resumed from" in out + err, err[-3000:]
+
+
 @pytest.mark.members("tf215")
 @pytest.mark.parametrize("script", UNCHANGED)
 def test_an_unchanged_script_is_proved(script, tmp_path):
