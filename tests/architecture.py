@@ -39,6 +39,7 @@ ISLANDS = ("backend", "checkpoint", "policies", "tensorboard", "launch.superviso
 #: the same within the one room that is large enough to have floors of its own
 BACKEND_FLOORS = [
     {"__init__": "", "installed": "", "private_attributes": ""},
+    {"tf1_session.keras_backend": ""},
     {"tf1_session.shim": ""},
     {"choose": ""},
     {"keras2": "", "keras3": ""},

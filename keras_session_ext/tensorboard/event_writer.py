@@ -49,7 +49,7 @@ class EventWriter:
     def __init__(self, log_dir: str):
         self.folder = os.path.join(os.path.abspath(log_dir), "session")
         self._path: Optional[str] = None
-        self._size = 0  # of that file, in bytes
+        self._size_bytes = 0  # of that file, in bytes
         self._seq = 0  # of the last event in the file
         self._shown = True  # whether its scalars stand there, too
         self._step = -1  # of the last scalar
@@ -97,7 +97,7 @@ class EventWriter:
             when = max(when, int(found.group(1)) + 1 if found is not None else 0)
         self._path = os.path.join(self.folder, "events.out.tfevents.{:010d}.{}.{}{}".format(
             when, socket.gethostname(), os.getpid(), _SUFFIX))
-        self._size = 0
+        self._size_bytes = 0
         self._append(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"))
         for path in earlier[:-(FILES - 1)]:
             files.remove(path)
@@ -105,13 +105,13 @@ class EventWriter:
     def _resume(self, path: str, repair: bool) -> None:
         """Learns what stands in a file of the processes before."""
         data = files.read_all(path)
-        self._path, self._size = path, 0
+        self._path, self._size_bytes = path, 0
         for behind, record in records(data):
-            self._size = behind
+            self._size_bytes = behind
             self._know(record)
-        if repair and self._size < len(data):  # the process before was killed while it wrote
-            files.truncate_text(path, self._size)
-        if repair and not self._size:
+        if repair and self._size_bytes < len(data):  # the process before was killed while it wrote
+            files.truncate_text(path, self._size_bytes)
+        if repair and not self._size_bytes:
             self._append(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"))
 
     def _know(self, record: bytes) -> None:
@@ -136,7 +136,7 @@ class EventWriter:
             OSError: it could not be written.
         """
         self._remember(event)
-        if self._size > FILE_BYTES:
+        if self._size_bytes > FILE_BYTES:
             self._begin_file()
         self._seq = max(self._seq + 1, event.seq)
         self._append(self._message(event.time, self._seq, [self._text(TAG, PLUGIN_NAME, _json(event), CONTENT)]))
@@ -196,7 +196,7 @@ class EventWriter:
     def _append(self, event: Any) -> None:
         target = _File(self._path)
         record_writer.RecordWriter(target).write(event.SerializeToString())
-        self._size += target.written
+        self._size_bytes += target.written
 
 
 class _File:
