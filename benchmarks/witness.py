@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 import keras_session_ext as kse
-from keras_session_ext.run.step_notes import StepNotes
+from keras_session_ext.run.witness_notes import StepNotes
 
 STEPS = 500
 

@@ -45,12 +45,12 @@ BACKEND_FLOORS = [
     {"keras2": "", "keras3": ""},
     {"shared_family": ""},
     {"tf1_session.eager_session_access": "", "tf1_session.graph_session_access": "",
-     "tf1_session.keras3_session_access": "", "feeds": "", "randomness.session_random_ops": ""},
+     "tf1_session.keras3_session_access": "", "feeds": "", "randomness.redraw_kernel_ops": ""},
     {"tf1_session.symbolic_tensors": ""},
     {"engines": ""},
     {"contracts": "", "randomness": "", "hooks": "", "transfer": "",
      "optimizers": "", "saving_protocol": ""},
-    {"tf1_session.scope_settings": "", "tf1_session.__init__": "", "variables": ""},
+    {"tf1_session.scope_settings": "", "tf1_session.__init__": "", "walk_variables": ""},
 ]
 
 

@@ -64,7 +64,7 @@ PRIVATE = {
     "_standardize_batch": ("GeneratorDataAdapter", LOOP2, KILL),
     "_steps_per_execution": ("DataHandler", LOOP2, KILL),
     "_truncate_execution_to_epoch": ("DataHandler", LOOP2, KILL),
-    # Keras 2 in graph mode: keras2/graph_family.py, tf1_session/, randomness/session_random_ops.py
+    # Keras 2 in graph mode: keras2/graph_family.py, tf1_session/, randomness/redraw_kernel_ops.py
     "_SESSION": ("keras.backend", LOOP1, SHIM),
     "_keras_initialized": ("tf.Variable", LOOP1, SHIM),
     "_closed": ("tf.Session", LOOP1, SHIM),
@@ -73,7 +73,7 @@ PRIVATE = {
     "_id": ("tf.Operation", LOOP1, KILL),
     "_make_train_function": ("Model", LOOP1, SESSION),
     "_unfetchable_ops": ("tf.Graph", LOOP1, KILL),
-    # all of Keras 2: keras2/, transfer/tables.py
+    # all of Keras 2: keras2/, transfer/layer_and_slot_tables.py
     "_compile_metrics": ("Model", "Keras 2.3.1", SESSION),
     "_compile_weighted_metrics": ("Model", "Keras 2.3.1", SESSION),
     "_distribution_strategy": ("Model", "tf.keras 1.15 to 2.1", SESSION),

@@ -35,7 +35,7 @@ from keras_session_ext.backend.hooks.fit_frames import generator_of
 from keras_session_ext.checkpoint import header
 from keras_session_ext.errors import ConfigError, StateMismatch, UnsupportedBackend
 from keras_session_ext.lifecycle.record import place
-from keras_session_ext.run.after_resume import AfterResume
+from keras_session_ext.run.crash_after_resume import AfterResume
 from keras_session_ext.run.lineage import Lineage
 from keras_session_ext.run.resume import restore_weights
 from keras_session_ext.run.saves import drain_directory

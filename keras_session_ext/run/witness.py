@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from keras_session_ext import state
 from keras_session_ext.lifecycle.record import Record
-from keras_session_ext.run.step_notes import Note, StepNotes, figures, read_notes
+from keras_session_ext.run.witness_notes import Note, StepNotes, figures, read_notes
 
 logger = logging.getLogger("keras_session_ext")
 

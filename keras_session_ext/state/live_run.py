@@ -4,7 +4,7 @@ from typing import Any, Dict, List, Optional
 
 from keras_session_ext.backend.contracts.family import Family
 from keras_session_ext.backend.contracts.feed import Feed
-from keras_session_ext.backend.transfer import tables
+from keras_session_ext.backend.transfer import layer_and_slot_tables
 from keras_session_ext.progress import Progress, ResumeReport
 
 
@@ -100,7 +100,7 @@ class Run:
         """The transfer tables of the model, made once for a count of variables."""
         count = len(self.family.model_variables(self.model)), len(self.family.optimizer_variables(self.model))
         if self._tables is None or self._tables[0] != count:
-            self._tables = count, tables.tables(self.family, self.model)
+            self._tables = count, layer_and_slot_tables.tables(self.family, self.model)
         made: Dict[str, Any] = self._tables[1]
         return made
 

@@ -81,7 +81,7 @@ class FitAccess(abc.ABC):
         Args:
             model: compiled, perhaps not built.
             feed: of the fit that is about to begin.
-            tables: what the checkpoint says of its optimizers (transfer/tables.py).
+            tables: what the checkpoint says of its optimizers (transfer/layer_and_slot_tables.py).
         """
 
     @abc.abstractmethod

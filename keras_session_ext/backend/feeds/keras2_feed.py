@@ -16,7 +16,7 @@ from keras_session_ext.backend.feeds import tf_dataset
 from keras_session_ext.backend.feeds.batch_tap import digest
 from keras_session_ext.backend.feeds.shared_feed import SharedFeed, drop
 from keras_session_ext.backend.randomness import host_random
-from keras_session_ext.backend.randomness.seeded_ops import SeededOps
+from keras_session_ext.backend.randomness.stateless_random_ops import SeededOps
 
 _SOURCES = {
     "TensorLikeDataAdapter": "arrays", "GenericArrayLikeDataAdapter": "arrays", "ListsOfScalarsDataAdapter": "arrays",

@@ -18,7 +18,7 @@ from keras_session_ext.backend.feeds import tf_dataset
 from keras_session_ext.backend.feeds.shared_feed import SharedFeed, drop
 from keras_session_ext.backend.hooks.fit_frames import frames, set_local
 from keras_session_ext.backend.randomness import host_random
-from keras_session_ext.backend.randomness.seeded_ops import SeededOps
+from keras_session_ext.backend.randomness.stateless_random_ops import SeededOps
 
 _FUNCTIONS = ("f", "fit_function", "training_function", "batch_function")
 

@@ -1,7 +1,8 @@
 """What a `tf.data.Dataset` is made of: whether its batches are known to come again, and whether they are the same data.
 
-The nodes and ops that are known to repeat stand in repeatable_nodes.py; one
-that does not stand there is a reason, by name.
+Looked at are the Python objects of its nodes. The nodes and ops that are known
+to repeat stand in repeatable_ops.py; one that does not stand there is a reason,
+by name.
 """
 
 import contextlib
@@ -12,20 +13,19 @@ import numpy as np
 
 from keras_session_ext.backend.engines.traced_graphs import written_variables
 from keras_session_ext.backend.feeds.batch_tap import digest
-from keras_session_ext.backend.feeds.repeatable_nodes import NODES, OPS, plain_name
+from keras_session_ext.backend.feeds.repeatable_ops import (
+    NODES,
+    STATELESS,
+    UNSEEDED,
+    op_reasons,
+    plain_name,
+    unknown_node,
+)
 
 SHARED = ("training and validation read from one shuffled tf.data.Dataset, whose order each of them draws anew; write "
           ".shuffle(n, seed=1, reshuffle_each_iteration=False) before take and skip")
-_STATELESS = "use tf.random.stateless_* with seeds from dataset.counter or .random(seed=1)"
-_UNSEEDED = ("the tf.data.Dataset is shuffled without a seed; write .shuffle(n, seed=1), or call "
-             "keras.utils.set_random_seed before the dataset is made")
-_PYTHON = "the dataset calls Python code, whose state is not seen; pass a generator or a PyDataset to fit instead"
-_RANDOM_OPS = ("Random", "Multinomial", "TruncatedNormal", "ParameterizedTruncatedNormal", "SampleDistorted")
-_PYTHON_OPS = ("PyFunc", "PyFuncStateless", "EagerPyFunc")
 #: what takes a variable; it is told by the variable's name
 _OF_VARIABLES = ("Assign", "Resource", "Rng", "Stateful")
-#: ops with "Dataset" in their name that are no nodes
-_NO_NODES = ("DatasetCardinality", "DatasetToSingleElement", "ReduceDataset", "DatasetFingerprint")
 
 
 def _walk(dataset: Any, seen: Optional[Set[int]] = None) -> Iterator[Any]:
@@ -129,9 +129,9 @@ def why_not_exact(dataset: Any) -> List[str]:
 
 def _part(part: Any) -> List[str]:
     name = plain_name(type(part).__name__)
-    reasons = [] if name in NODES else [_unknown(name)]
+    reasons = [] if name in NODES else [unknown_node(name)]
     if _unseeded(part):
-        reasons.append(_UNSEEDED)
+        reasons.append(UNSEEDED)
     if getattr(part, "_rerandomize", False):
         reasons.append("the dataset's random numbers are drawn anew for every iterator; leave "
                        "rerandomize_each_iteration out")
@@ -153,11 +153,6 @@ def _part(part: Any) -> List[str]:
     for wrapped in _functions(part):
         reasons += _function(wrapped.function.graph) + _captured_datasets(wrapped)
     return reasons
-
-
-def _unknown(name: str) -> str:
-    return ("the tf.data.Dataset contains {}, which is not known to repeat; use another node, or pass a generator or a "
-            "PyDataset to fit instead".format(name))
 
 
 def _cache(part: Any) -> List[str]:
@@ -185,76 +180,14 @@ def _function(graph: Any) -> List[str]:
     if written:
         reasons.append("a function of the dataset writes to {}, ahead of training (a random layer, or a "
                        "tf.random.Generator?); {}, or put the layer into the model".format(
-                           ", ".join(written), _STATELESS))
+                           ", ".join(written), STATELESS))
     definition = graph.as_graph_def()
     for nodes in [definition.node, *[function.node_def for function in definition.library.function]]:
         named = {node.name: node for node in nodes}
         for node in nodes:
             if not (written and node.op.startswith(_OF_VARIABLES)):
-                reasons += _op(node, named)
+                reasons += op_reasons(node, named)
     return reasons
-
-
-def _op(node: Any, named: Dict[str, Any]) -> List[str]:
-    name = plain_name(node.op)
-    if "Dataset" in node.op and name not in _NO_NODES:
-        return _node(name, node, named)
-    if node.op in _PYTHON_OPS:
-        return [_PYTHON]
-    if name in OPS or not _stateful(node.op):
-        return []
-    if node.op.startswith(_RANDOM_OPS):
-        return ["a function of the dataset uses the random op {}, whose state is hidden; {}".format(
-            node.op, _STATELESS)]
-    return ["a function of the dataset uses {}, which is not known to repeat; take it out of the pipeline".format(
-        node.op)]
-
-
-def _node(name: str, node: Any, named: Dict[str, Any]) -> List[str]:
-    """A dataset that is made within a function."""
-    if name == "GeneratorDataset":
-        return [_PYTHON]
-    reasons = [] if name in NODES else [_unknown(name)]
-    if node.attr["deterministic"].s == b"false" or node.attr["sloppy"].b:
-        reasons.append("the dataset's {} has deterministic=False; leave it out".format(name))
-    if name.startswith(("Shuffle", "Random")):
-        seeds = [_constant(given, named) for argument, given in zip(_definition(node.op).input_arg, node.input)
-                 if argument.name in ("seed", "seed2")]
-        if seeds and seeds[0] is None:  # the second one is computed: tf.data sees to it that not both are zero
-            reasons.append("a {} within a function of the dataset has a seed that is not known; write it as a "
-                           "number".format(name))
-        elif seeds and all(seed == 0 for seed in seeds):
-            reasons.append(_UNSEEDED)
-    if node.op == "RandomDatasetV2":
-        reasons.append("the dataset's random numbers are drawn anew for every iterator; leave "
-                       "rerandomize_each_iteration out")
-    return reasons
-
-
-def _constant(name: str, named: Dict[str, Any]) -> Optional[int]:
-    """The value of a whole number that is written in a function."""
-    node = named.get(name.split(":")[0])
-    if node is None or node.op != "Const" or "value" not in node.attr:
-        return None
-    from tensorflow.python.framework import tensor_util
-
-    value = tensor_util.MakeNdarray(node.attr["value"].tensor)
-    return int(value) if value.ndim == 0 and value.dtype.kind in "iu" else None
-
-
-def _definition(op: str) -> Any:
-    """What TensorFlow says of an op; None of one that it does not know."""
-    from tensorflow.python.framework import op_def_registry
-
-    if hasattr(op_def_registry, "get"):
-        return op_def_registry.get(op)
-    return op_def_registry.get_registered_ops().get(op)  # TensorFlow 1.15
-
-
-def _stateful(op: str) -> bool:
-    """Whether TensorFlow calls an op stateful; of one that it does not know, nobody can tell."""
-    definition = _definition(op)
-    return definition is None or bool(definition.is_stateful)
 
 
 def _captured_datasets(wrapped: Any) -> List[str]:

@@ -19,9 +19,9 @@ from keras_session_ext.backend.feeds.older_keras2_feed import OlderKeras2Feed
 from keras_session_ext.backend.keras2.keras2_family import Keras2
 from keras_session_ext.backend.keras2.traced_numbers import numbers_taken_back
 from keras_session_ext.backend.randomness import host_random
-from keras_session_ext.backend.randomness.seeded_ops import SeededOps
+from keras_session_ext.backend.randomness.stateless_random_ops import SeededOps
 from keras_session_ext.backend.tf1_session.eager_session_access import EagerAccess
-from keras_session_ext.backend.variables import Leaf
+from keras_session_ext.backend.walk_variables import Leaf
 
 #: counted anew in every epoch, by Keras itself
 COUNTERS = ("_train_counter", "_test_counter", "_predict_counter")

@@ -21,7 +21,7 @@ from keras_session_ext.backend.optimizers import as_text, optimizer_settings, op
 from keras_session_ext.backend.randomness import host_random
 from keras_session_ext.backend.shared_family import SharedFamily
 from keras_session_ext.backend.tf1_session.keras3_session_access import Keras3Access
-from keras_session_ext.backend.variables import Leaf, each_once, flat, leaves_of, states_of
+from keras_session_ext.backend.walk_variables import Leaf, each_once, flat, leaves_of, states_of
 from keras_session_ext.errors import UnsupportedBackend
 
 

@@ -13,7 +13,7 @@ from keras_session_ext.backend.contracts.session_access import GraphSessionAcces
 from keras_session_ext.backend.tf1_session.graph_session_access import checked, items_of
 from keras_session_ext.backend.tf1_session.scope_settings import as_settings
 from keras_session_ext.backend.tf1_session.symbolic_tensors import Symbols
-from keras_session_ext.backend.variables import weights_of
+from keras_session_ext.backend.walk_variables import weights_of
 from keras_session_ext.errors import ConfigError, UnsupportedBackend
 from keras_session_ext.lifecycle.events import emit
 

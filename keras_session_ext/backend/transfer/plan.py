@@ -1,6 +1,6 @@
 """From one family's variables to another's: pure tables in, a plan out.
 
-The tables are those of `backend/transfer/tables.py`. Layers meet by name where
+The tables are those of `backend/transfer/layer_and_slot_tables.py`. Layers meet by name where
 both models use the same names, else in the order of the model; weights within
 a layer by position; optimizer slots by the weight they serve.
 """

@@ -1,4 +1,4 @@
-"""What is known to repeat in a `tf.data` pipeline: the nodes, and the ops within its functions. All else is not known.
+"""Which nodes of a `tf.data` pipeline, and ops within its functions, are known to repeat. All else is not known.
 
 A node *repeats* if a second iterator over the same source gives the same
 elements in the same order, in another process, too. Checked by running each in
@@ -8,7 +8,7 @@ number of their version.
 """
 
 import re
-from typing import Dict, FrozenSet
+from typing import Any, Dict, FrozenSet, List, Optional
 
 #: name -> why it repeats, or under which condition, which tf_dataset.py looks at
 NODES: Dict[str, str] = {
@@ -68,6 +68,15 @@ OPS: FrozenSet[str] = frozenset([
     "While",
 ])
 
+STATELESS = "use tf.random.stateless_* with seeds from dataset.counter or .random(seed=1)"
+UNSEEDED = ("the tf.data.Dataset is shuffled without a seed; write .shuffle(n, seed=1), or call "
+             "keras.utils.set_random_seed before the dataset is made")
+_PYTHON = "the dataset calls Python code, whose state is not seen; pass a generator or a PyDataset to fit instead"
+_RANDOM_OPS = ("Random", "Multinomial", "TruncatedNormal", "ParameterizedTruncatedNormal", "SampleDistorted")
+_PYTHON_OPS = ("PyFunc", "PyFuncStateless", "EagerPyFunc")
+#: ops with "Dataset" in their name that are no nodes
+_NO_NODES = ("DatasetCardinality", "DatasetToSingleElement", "ReduceDataset", "DatasetFingerprint")
+
 
 def plain_name(name: str) -> str:
     """The name of a node, class or op, whatever the version of TensorFlow.
@@ -78,3 +87,80 @@ def plain_name(name: str) -> str:
     """
     name = re.sub(r"V\d+$", "", name.lstrip("_"))
     return name[len("Experimental"):] if name.startswith("Experimental") else name
+
+
+def unknown_node(name: str) -> str:
+    """The reason for a node that stands in no table."""
+    return ("the tf.data.Dataset contains {}, which is not known to repeat; use another node, or pass a generator or a "
+            "PyDataset to fit instead".format(name))
+
+
+def op_reasons(node: Any, named: Dict[str, Any]) -> List[str]:
+    """Reasons why an op within a function gives something else when the function is called again.
+
+    Args:
+        node: a `NodeDef` of the function.
+        named: all of the function's, by name.
+
+    Returns:
+        Sentences for the user; none if the op is known to repeat.
+    """
+    name = plain_name(node.op)
+    if "Dataset" in node.op and name not in _NO_NODES:
+        return _node_reasons(name, node, named)
+    if node.op in _PYTHON_OPS:
+        return [_PYTHON]
+    if name in OPS or not _stateful(node.op):
+        return []
+    if node.op.startswith(_RANDOM_OPS):
+        return ["a function of the dataset uses the random op {}, whose state is hidden; {}".format(
+            node.op, STATELESS)]
+    return ["a function of the dataset uses {}, which is not known to repeat; take it out of the pipeline".format(
+        node.op)]
+
+
+def _node_reasons(name: str, node: Any, named: Dict[str, Any]) -> List[str]:
+    """A dataset that is made within a function."""
+    if name == "GeneratorDataset":
+        return [_PYTHON]
+    reasons = [] if name in NODES else [unknown_node(name)]
+    if node.attr["deterministic"].s == b"false" or node.attr["sloppy"].b:
+        reasons.append("the dataset's {} has deterministic=False; leave it out".format(name))
+    if name.startswith(("Shuffle", "Random")):
+        seeds = [_constant(given, named) for argument, given in zip(_definition(node.op).input_arg, node.input)
+                 if argument.name in ("seed", "seed2")]
+        if seeds and seeds[0] is None:  # the second one is computed: tf.data sees to it that not both are zero
+            reasons.append("a {} within a function of the dataset has a seed that is not known; write it as a "
+                           "number".format(name))
+        elif seeds and all(seed == 0 for seed in seeds):
+            reasons.append(UNSEEDED)
+    if node.op == "RandomDatasetV2":
+        reasons.append("the dataset's random numbers are drawn anew for every iterator; leave "
+                       "rerandomize_each_iteration out")
+    return reasons
+
+
+def _constant(name: str, named: Dict[str, Any]) -> Optional[int]:
+    """The value of a whole number that is written in a function."""
+    node = named.get(name.split(":")[0])
+    if node is None or node.op != "Const" or "value" not in node.attr:
+        return None
+    from tensorflow.python.framework import tensor_util
+
+    value = tensor_util.MakeNdarray(node.attr["value"].tensor)
+    return int(value) if value.ndim == 0 and value.dtype.kind in "iu" else None
+
+
+def _definition(op: str) -> Any:
+    """What TensorFlow says of an op; None of one that it does not know."""
+    from tensorflow.python.framework import op_def_registry
+
+    if hasattr(op_def_registry, "get"):
+        return op_def_registry.get(op)
+    return op_def_registry.get_registered_ops().get(op)  # TensorFlow 1.15
+
+
+def _stateful(op: str) -> bool:
+    """Whether TensorFlow calls an op stateful; of one that it does not know, nobody can tell."""
+    definition = _definition(op)
+    return definition is None or bool(definition.is_stateful)

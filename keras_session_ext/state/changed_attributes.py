@@ -19,7 +19,7 @@ import numpy as np
 
 from keras_session_ext.backend.contracts.family import Family
 from keras_session_ext.state import plain_values
-from keras_session_ext.state.attribute_places import GENERATORS, NOWHERE, OWN_STATE, VARIABLES, Places, Walk, unwrapped
+from keras_session_ext.state.find_attributes import GENERATORS, NOWHERE, OWN_STATE, VARIABLES, Places, Walk, unwrapped
 from keras_session_ext.state.live_run import Run
 
 _LIMIT_BYTES = 1 << 30

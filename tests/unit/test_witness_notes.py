@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_session_ext.run.step_notes import StepNotes, figures, read_notes
+from keras_session_ext.run.witness_notes import StepNotes, figures, read_notes
 
 
 @pytest.fixture
