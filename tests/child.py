@@ -22,10 +22,26 @@ import numpy as np
 import keras_session_ext as kse
 
 
+def kill_after(seconds):
+    """A process beside this one ends it with SIGKILL, wherever it is then."""
+    victim = os.getpid()
+    if not os.fork():
+        time.sleep(seconds)
+        if os.getppid() == victim:
+            os.kill(victim, signal.SIGKILL)
+        os._exit(0)
+
+
 def make_killer(keras, kill):
-    """A callback that ends the process with SIGKILL at the N-th time of an event, and leaves no trace else."""
+    """A callback that ends the process with SIGKILL, and leaves no trace else.
+
+    `kill` is an event and at which time of it, such as `batch:12`; or `start:0.3`, seconds from now; or `training:0.3`,
+    seconds from the first batch, where each takes 10 ms more.
+    """
     event, _, number = (kill or "never:0").partition(":")
-    left = [int(number)]
+    left = [float(number)]
+    if event == "start":
+        kill_after(float(number))
 
     def count(name):
         if name == event:
@@ -42,6 +58,10 @@ def make_killer(keras, kill):
 
         def on_train_batch_begin(self, batch, logs=None):
             count("batch")
+            if event == "training":
+                if left:
+                    kill_after(left.pop())
+                time.sleep(0.01)
 
         def on_test_batch_begin(self, batch, logs=None):
             count("validation")
@@ -123,16 +143,6 @@ def summary(peer):
     return {name: plain_values.fingerprint(getattr(peer, name, None)) for name in names}
 
 
-def kill_after(seconds):
-    """A process beside this one ends it with SIGKILL, wherever it is then."""
-    victim = os.getpid()
-    if not os.fork():
-        time.sleep(seconds)
-        if os.getppid() == victim:
-            os.kill(victim, signal.SIGKILL)
-        os._exit(0)
-
-
 def acknowledge(path):
     """Notes the number of every event once its listeners are told of it."""
     from keras_session_ext.lifecycle import events
@@ -154,7 +164,7 @@ def main(task):
     if "model" in task:
         model, arguments = architectures.MODELS[task["model"]]()
     else:
-        model, arguments = architectures.plain(**source.compile), source.make()
+        model, arguments = architectures.plain(**dict(source.compile, **task.get("compile", {}))), source.make()
     checkpoint = kse.SessionCheckpoint(
         task["directory"], save=kse.EveryEpochs(1) | kse.EverySteps(task.get("every", 3)),
         keep=kse.KeepAll(), restore=task.get("restore", "auto"), background=task.get("background", True))
@@ -168,8 +178,6 @@ def main(task):
             on_train_batch_begin=lambda batch, logs=None: time.sleep(task["pace"])))
     if "acks" in task:
         acknowledge(task["acks"])
-    if "kill_after" in task:
-        kill_after(task["kill_after"])
     history = model.fit(**arguments, epochs=task.get("epochs", sources.EPOCHS), callbacks=callbacks, verbose=0)
     digest = hashlib.sha256()
     for path, array in architectures.tensors_of(model):

@@ -46,7 +46,7 @@ def test_what_was_acknowledged_is_known_after_sigkill_at_100_random_moments(tmp_
             "patience": 100000, "result": str(tmp_path / "r.json")}
     killed = 0
     for _ in range(100):
-        status, _, output = start("torch", dict(task, kill_after=moments.uniform(0.02, 0.9)))
+        status, _, output = start("torch", dict(task, kill="start:{}".format(moments.uniform(0.02, 0.9))))
         assert status == -signal.SIGKILL, output
         if not os.path.exists(acks):
             continue  # it died before the first event
