@@ -504,6 +504,20 @@ def test_restore_session_refuses(tmp_path):
         kse.save_session(keras.Sequential([keras.layers.Dense(1)]), tmp_path / "unbuilt.h5")
 
 
+def test_a_trainer_that_is_no_model_is_told_so(tmp_path):
+    from keras.src.backend.torch.trainer import TorchTrainer
+
+    class Mixed(TorchTrainer, keras.layers.Dense):
+        def __init__(self):
+            keras.layers.Dense.__init__(self, 1)
+            TorchTrainer.__init__(self)
+
+    model = Mixed()
+    model.compile("sgd", "mse")
+    with pytest.raises(kse.UnsupportedBackend, match="is a Keras Trainer but no keras.Model.*Derive the class"):
+        model.fit(np.ones((8, 2)), np.ones((8, 1)), verbose=0, callbacks=[kse.SessionCheckpoint(tmp_path)])
+
+
 def test_the_report_reads_well(tmp_path, capsys):
     fit(tmp_path, 2)
     capsys.readouterr()

@@ -80,6 +80,11 @@ class Keras3(Keras3Access, SharedFamily):
     def check_model(self, model: Any) -> None:
         """Refuses what would be wrong in silence."""
         if not isinstance(model, self.keras.Model):
+            if any(base.__name__ == "Trainer" for base in type(model).__mro__):  # fit without a Model
+                raise UnsupportedBackend(
+                    "The {}.{} is a Keras Trainer but no keras.Model, whose lists of layers and variables make a session. "
+                    "Derive the class from keras.Model, or leave SessionCheckpoint out.".format(
+                        type(model).__module__, type(model).__name__))
             raise UnsupportedBackend(
                 "The callback was made for Keras {} but the model is a {}.{}. Import the Keras of the model "
                 "before this callback is made.".format(
