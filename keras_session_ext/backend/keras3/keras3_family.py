@@ -82,7 +82,7 @@ class Keras3(Keras3Access, SharedFamily):
         if not isinstance(model, self.keras.Model):
             if any(base.__name__ == "Trainer" for base in type(model).__mro__):  # fit without a Model
                 raise UnsupportedBackend(
-                    "The {}.{} is a Keras Trainer but no keras.Model, whose lists of layers and variables make a session. "
+                    "The {}.{} is a Keras Trainer but no keras.Model, whose layers and variables make a session. "
                     "Derive the class from keras.Model, or leave SessionCheckpoint out.".format(
                         type(model).__module__, type(model).__name__))
             raise UnsupportedBackend(
