@@ -50,7 +50,8 @@ BACKEND_FLOORS = [
     {"engines": ""},
     {"contracts": "", "randomness": "", "hooks": "", "transfer": "",
      "optimizers": "", "saving_protocol": ""},
-    {"tf1_session.scope_settings": "", "tf1_session.__init__": "", "walk_variables": ""},
+    {"tf1_session.scope_settings": "", "tf1_session.__init__": "", "walk_variables": "",
+     "kept_values": ""},
 ]
 
 

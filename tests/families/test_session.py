@@ -1,9 +1,12 @@
 """What a checkpoint is on this member: captured in the model's own session, opened by plain Keras."""
 
+import gc
 import os
 import subprocess
 import sys
 import textwrap
+import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -201,6 +204,85 @@ def test_stages_and_a_finished_run(keras, data, tmp_path):
     assert same(first, second)
     assert (again_one, again_two) == (one, two) and len(two["loss"]) == 3
     assert not checkpoint.checkpoints and checkpoint.resume_report.progress.stage == 1
+
+
+@pytest.mark.members(*(name for name in MEMBERS if MEMBERS[name].engine == "tensorflow"
+                       and MEMBERS[name].family != "graph"))
+def test_a_shuffle_behind_another_is_told_or_comes_again():
+    """A shuffle reads what stands before it, and so draws the orders there, with its first element."""
+    import tensorflow as tf
+
+    from keras_session_ext.backend.feeds import tf_dataset
+
+    def make():
+        files = tf.data.Dataset.range(8).shuffle(8, seed=1)
+        return files.interleave(lambda a: tf.data.Dataset.range(2).map(lambda b: 10 * a + b), 2).shuffle(5, seed=2)
+
+    def order(dataset):
+        return [int(one) for one in dataset]
+
+    whole, again = make(), make()
+    orders = [order(whole) for _ in range(3)]
+    tf_dataset.advance(again, 2)
+    assert orders[0] != orders[1]
+    assert order(again) == orders[2] or "shuffled twice" in "; ".join(tf_dataset.why_not_exact(whole))
+
+
+def _trainings_of_threads(keras, folder, count, threads):
+    """Weak references to models that were trained, each in a graph of its own where there are graphs."""
+    references, errors = [], []
+
+    def train_one(number):
+        made = train.plain(keras)
+        x, y = train._xy()
+        made.fit(x[:96], y[:96], epochs=1, verbose=0, callbacks=[
+            kse.SessionCheckpoint(str(folder / str(number)), save=kse.EverySteps(2), verbose=0, on_error="raise")])
+        references.append(weakref.ref(made))
+
+    def run(number):
+        try:
+            if MEMBER.family == "graph":
+                import tensorflow as tf
+
+                graph = tf.Graph()
+                with graph.as_default(), tf.compat.v1.Session(graph=graph).as_default():
+                    train_one(number)
+            else:
+                train_one(number)
+        except Exception as error:
+            errors.append(error)
+
+    if threads:
+        running = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+        for one in running:
+            one.start()
+        for one in running:
+            one.join(300)
+    else:
+        for number in range(count):
+            run(number)
+    return references, errors
+
+
+# standalone Keras keeps one session for all threads, and knows no other
+@pytest.mark.members(*(name for name in MEMBERS if not (MEMBERS[name].keras == "keras"
+                                                        and MEMBERS[name].family == "graph")))
+def test_fits_of_several_threads(keras, tmp_path):
+    references, errors = _trainings_of_threads(keras, tmp_path, 4, threads=True)
+    assert not errors and len(references) == 4
+    for number in range(4):
+        assert kse.list_checkpoints(tmp_path / str(number))
+
+
+@pytest.mark.members("tf115", "tf215", "tf210", "jax", "torch")
+def test_a_model_goes_when_the_script_lets_go_of_it(keras, tmp_path):
+    """None is alive behind three fits; plain Keras of these members keeps none either."""
+    references, errors = _trainings_of_threads(keras, tmp_path, 3, threads=False)
+    if MEMBER.engine == "tensorflow":
+        keras.backend.clear_session()
+    for _ in range(3):
+        gc.collect()
+    assert not errors and [reference() for reference in references] == [None] * 3
 
 
 def test_a_foreign_object_is_refused(keras):

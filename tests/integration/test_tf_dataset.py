@@ -80,6 +80,30 @@ def pipelines():
         "repeat, shuffle": (numbers.repeat(2).shuffle(8, seed=1), None),
         "cache, shuffle": (numbers.cache().shuffle(8, seed=1), None),
         "two shuffles": (D.zip((numbers.shuffle(8, seed=1), numbers.shuffle(8, seed=2))), None),
+        "shuffle twice": (numbers.shuffle(8, seed=1).shuffle(8, seed=2), None),
+        "shuffle thrice": (numbers.shuffle(8, seed=1).map(scaled).shuffle(3, seed=2).batch(2).shuffle(9), None),
+        "shuffle, zip, shuffle": (D.zip((numbers.shuffle(8, seed=1), numbers)).shuffle(8, seed=2), None),
+        "shuffle, interleave, shuffle": (numbers.shuffle(8, seed=1).interleave(
+            lambda a: D.range(2).map(lambda b: 10 * a + b), 2).shuffle(8, seed=2).prefetch(2), None),
+        "files, interleave, shuffle": (D.list_files(os.path.join(folder, "l*"), seed=1).interleave(
+            tf.data.TextLineDataset).shuffle(9, seed=3), None),
+        "shuffle, parallel, shuffle": (numbers.shuffle(8, seed=1).map(scaled, num_parallel_calls=2).shuffle(4), None),
+        "shuffle, buckets, shuffle": (numbers.shuffle(8, seed=1).map(lambda a: tf.range(a)).bucket_by_sequence_length(
+            lambda a: tf.shape(a)[0], [3, 6], [2, 2, 2]).shuffle(3, seed=4), None),
+        "shuffle, windows, shuffle": (numbers.shuffle(8, seed=1).window(2).flat_map(lambda part: part.batch(2)).shuffle(
+            3, seed=4), None),
+        "shuffle, scan, shuffle": (numbers.shuffle(8, seed=1).scan(np.int64(0), lambda s, a: (s + a, s * a)).shuffle(
+            8, seed=4), None),
+        "shuffle, unbatch, shuffle": (numbers.shuffle(8, seed=1).batch(2).unbatch().shuffle(8, seed=4), None),
+        "shuffle, filter, take, shuffle": (numbers.shuffle(8, seed=1).filter(lambda a: a > 1).skip(1).take(4).shuffle(
+            8, seed=4), None),
+        "shuffle, rebatch, shuffle": (numbers.shuffle(8, seed=1).batch(3).rebatch(2).shuffle(8, seed=4), None),
+        "choose among shuffled": (D.choose_from_datasets([numbers.shuffle(8, seed=1), ordered], D.range(2).repeat(4)),
+                                  None),
+        "sample of shuffled": (D.sample_from_datasets(
+            [numbers.shuffle(8, seed=1), ordered], [0.5, 0.5], seed=3).shuffle(4, seed=5), None),
+        "shuffle, unique, shuffle": (numbers.shuffle(8, seed=1).unique().shuffle(8, seed=4), None),
+        "shuffle, cache in front, shuffle": (numbers.cache().shuffle(8, seed=1).shuffle(8, seed=4), None),
         "shuffle, deep": (numbers.flat_map(lambda a: D.range(4).shuffle(4, seed=5)), None),
         "shuffle in interleave": (numbers.interleave(lambda a: D.range(4).shuffle(4, seed=5), 2), None),
         "stateless": (numbers.map(stateless), None), "random": (D.random(seed=4).take(8), None),
@@ -119,9 +143,7 @@ for name, (dataset, word) in made.items():
     if not reasons:
         epochs = [elements(dataset) for _ in range(3)]
         other = again[name][0]
-        if tf_dataset.reshuffles(other):
-            for _ in range(2):
-                iter(other)
+        tf_dataset.advance(other, 2)
         line["repeats"] = elements(other) == epochs[2]
         line["content"] = tf_dataset.content(dataset) == tf_dataset.content(other)
 print(json.dumps(found))

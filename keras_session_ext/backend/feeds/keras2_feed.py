@@ -289,9 +289,8 @@ class Keras2Feed(SharedFeed):
 
     def advance(self, iterators: int) -> None:
         self._iterators = iterators
-        if self.source == "tf.data.Dataset" and tf_dataset.reshuffles(self._handler._dataset):
-            for _ in range(iterators):
-                iter(self._handler._dataset)
+        if self.source == "tf.data.Dataset":
+            tf_dataset.advance(self._handler._dataset, iterators)
 
     def drew_ahead(self, name: str) -> bool:
         return name in self._draws

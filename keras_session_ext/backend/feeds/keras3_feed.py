@@ -306,9 +306,8 @@ class Keras3Feed(SharedFeed):
 
     def advance(self, iterators: int) -> None:
         self._iterators = iterators
-        if self.source == "tf.data.Dataset" and tf_dataset.reshuffles(self.dataset):
-            for _ in range(iterators):
-                iter(self.dataset)
+        if self.source == "tf.data.Dataset":
+            tf_dataset.advance(self.dataset, iterators)
 
     def _restart_pass(self) -> None:
         start = self._resume["start"]

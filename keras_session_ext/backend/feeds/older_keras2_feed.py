@@ -307,9 +307,8 @@ class OlderKeras2Feed(SharedFeed):
 
     def advance(self, iterators: int) -> None:
         """Makes the next iterator the one after so many others; a graph keeps its iterators."""
-        if self._session_run is None and self._dataset is not None and tf_dataset.reshuffles(self._dataset):
-            for _ in range(iterators):
-                iter(self._dataset)
+        if self._session_run is None and self._dataset is not None:
+            tf_dataset.advance(self._dataset, iterators)
 
     @property
     def start_epoch(self) -> int:

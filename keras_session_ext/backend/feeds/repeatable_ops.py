@@ -10,6 +10,8 @@ number of their version.
 import re
 from typing import Any, Dict, FrozenSet, List, Optional
 
+_SHUFFLED = ("if it is seeded; iterators that were made before are made again; one shuffle behind another from "
+             "TensorFlow 2.10 on")
 #: name -> why it repeats, or under which condition, which tf_dataset.py looks at
 NODES: Dict[str, str] = {
     # sources
@@ -39,8 +41,8 @@ NODES: Dict[str, str] = {
     "DirectedInterleaveDataset": "if the dataset that selects repeats",
     "ParseExampleDataset": "if it is deterministic",
     # order, length, shape
-    "ShuffleDataset": "if it is seeded; iterators that were made before are made again",
-    "ShuffleAndRepeatDataset": "if it is seeded; iterators that were made before are made again",
+    "ShuffleDataset": _SHUFFLED,
+    "ShuffleAndRepeatDataset": _SHUFFLED,
     "CacheDataset": "in memory, and not behind a shuffle that draws a new order for every iterator",
     "BatchDataset": "in order", "ParallelBatchDataset": "if it is deterministic", "PaddedBatchDataset": "in order",
     "DenseToRaggedDataset": "in order", "DenseToSparseBatchDataset": "in order", "UnbatchDataset": "in order",

@@ -47,6 +47,27 @@ def _functions(part: Any) -> Iterator[Any]:
             yield wrapped
 
 
+def advance(dataset: Any, iterators: int) -> None:
+    """Makes the next iterator over a dataset the one after so many others, each of which draws its orders anew.
+
+    An iterator draws the order of the outermost shuffles when it is made. A
+    shuffle reads what stands before it, and so draws the orders there, with its
+    first element: these parts are asked for an iterator of their own.
+    https://github.com/tensorflow/tensorflow/blob/v2.21.0/tensorflow/core/kernels/data/shuffle_dataset_op.cc
+
+    Args:
+        dataset: what fit was given.
+        iterators: how many were made before, and read.
+    """
+    if not reshuffles(dataset):
+        return
+    parts = [dataset] + [before for part in _walk(dataset) if hasattr(part, "_reshuffle_each_iteration")
+                         for before in part._inputs() if reshuffles(before)]
+    for _ in range(iterators):
+        for part in parts:
+            iter(part)
+
+
 def reshuffles(dataset: Any) -> bool:
     """Whether every new iterator over the dataset draws a new order."""
     return any(hasattr(part, "_reshuffle_each_iteration") for part in _walk(dataset)) if hasattr(
@@ -150,9 +171,20 @@ def _part(part: Any) -> List[str]:
         # its iterator is made when the first one is over: a pass that ends before it has drawn no order
         reasons.append("the dataset is concatenated with a shuffled one, which draws its order late; write .shuffle(n, "
                        "seed=1, reshuffle_each_iteration=False), or shuffle behind concatenate")
+    if _reshuffles(part) and _draws_twice() and any(
+            _reshuffles(one) for before in part._inputs() for one in _walk(before)):
+        reasons.append("the dataset is shuffled twice, and this TensorFlow draws the first order again while the "
+                       "second one is read; give the first .shuffle reshuffle_each_iteration=False")
     for wrapped in _functions(part):
         reasons += _function(wrapped.function.graph) + _captured_datasets(wrapped)
     return reasons
+
+
+def _draws_twice() -> bool:
+    """Whether a shuffle before another one draws once more when its end is near: 2.4 does, 2.10 does not."""
+    import tensorflow
+
+    return tuple(map(int, tensorflow.__version__.split(".")[:2])) < (2, 10)
 
 
 def _cache(part: Any) -> List[str]:

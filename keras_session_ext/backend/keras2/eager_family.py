@@ -3,7 +3,6 @@
 Private attributes of Keras stand in the table of `private_attributes.py`.
 """
 
-import weakref
 from types import FrameType
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -16,6 +15,7 @@ from keras_session_ext.backend.feeds.batch_tap import digest
 from keras_session_ext.backend.feeds.keras2_feed import Keras2Feed
 from keras_session_ext.backend.feeds.made_up_batches import first_that_runs, made_up_batches
 from keras_session_ext.backend.feeds.older_keras2_feed import OlderKeras2Feed
+from keras_session_ext.backend.kept_values import OfModel
 from keras_session_ext.backend.keras2.keras2_family import Keras2
 from keras_session_ext.backend.keras2.traced_numbers import numbers_taken_back
 from keras_session_ext.backend.randomness import host_random
@@ -62,8 +62,7 @@ class Eager(EagerAccess, Keras2):
 
     def __init__(self, name: str, keras: Any):
         super().__init__(name, keras, TensorFlow(lambda variable: variable))
-        self._steps: Any = weakref.WeakKeyDictionary()  # model -> SeededStep
-        self._active: Any = None  # the feed of the fit that is running
+        self._steps = OfModel("_session_seeded_step")
 
     def _is_fit(self, frame: FrameType) -> bool:
         local = frame.f_locals
@@ -77,23 +76,24 @@ class Eager(EagerAccess, Keras2):
         if "data_handler" in local:
             handler = local["data_handler"]
             self._own_random_ops(local["self"], salt)
-            self._steps[local["self"]].may_run_out = lambda: handler.inferred_steps is None
-            self._active = Keras2Feed(handler, self.tensorflow, listener, local, self._seed(salt + " order"))
-            return self._active
+            self._steps.get(local["self"]).may_run_out = lambda: handler.inferred_steps is None
+            self._running.feed = Keras2Feed(handler, self.tensorflow, listener, local, self._seed(salt + " order"))
+            return self._running.feed
         model, order = local["model"], None
         if type(local.get("training_data_adapter")).__name__ == "TensorLikeDataAdapter" and local["shuffle"] is True:
             order = SeededOps(self.tensorflow, self._seed(salt + " order"))
-        self._active = OlderKeras2Feed(frame, model, listener,
+        self._running.feed = OlderKeras2Feed(frame, model, listener,
                                         wrap=lambda function: self._seeded(model, function, salt), order=order)
         adapter = local.get("training_data_adapter")
         if adapter is not None and adapter.get_size() is None:
-            self._steps[model].may_run_out = lambda: True
-        return self._active
+            self._steps.get(model).may_run_out = lambda: True
+        return self._running.feed
 
     def _seeded(self, model: Any, function: Any, salt: str) -> SeededStep:
         known = self._steps.get(model)
         ops = known.ops if known is not None else SeededOps(self.tensorflow, self._seed(salt + " ops"))
-        step = self._steps[model] = SeededStep(function, ops)
+        step = SeededStep(function, ops)
+        self._steps.set(model, step)
         return step
 
     @staticmethod
@@ -124,7 +124,7 @@ class Eager(EagerAccess, Keras2):
 
     def epoch_logs(self, model: Any, is_over: bool) -> Dict[str, np.ndarray]:
         frame = self.fit_frame(model)
-        if frame is None or not isinstance(self._active, Keras2Feed):
+        if frame is None or not isinstance(self._running.feed, Keras2Feed):
             return {}
         logs = frame.f_locals.get("epoch_logs" if is_over else "logs") or {}
         return {name: np.asarray(value) for name, value in logs.items()}
@@ -138,7 +138,7 @@ class Eager(EagerAccess, Keras2):
 
     def set_initial_epoch(self, model: Any, epoch: int) -> None:
         """Where fit begins."""
-        self._active.start_epoch = epoch
+        self._running.feed.start_epoch = epoch
 
     # -- variables
 
@@ -157,7 +157,7 @@ class Eager(EagerAccess, Keras2):
         """
         if isinstance(feed, OlderKeras2Feed) and feed.dataset is None:
             return  # TensorFlow 2.1's way back to the loop of 1.15: its functions were made before any hook is called
-        step, dataset = self._steps[model], feed.dataset
+        step, dataset = self._steps.get(model), feed.dataset
         traced = _traceable(step.function)
         with numbers_taken_back(model, self.model_objects(model)):
             if traced is None:
@@ -169,7 +169,8 @@ class Eager(EagerAccess, Keras2):
         if model.train_function is step:  # what was traced keeps what layers are to get only now, such as a mean
             model.train_function = None
             model.make_train_function()
-            model.train_function = self._steps[model] = self._again(step, model.train_function)
+            model.train_function = self._again(step, model.train_function)
+            self._steps.set(model, model.train_function)
 
     def build_optimizers(self, model: Any, tables: Sequence[Dict[str, Any]] = ()) -> None:
         """Makes the slots of the compiled optimizer."""
@@ -190,11 +191,11 @@ class Eager(EagerAccess, Keras2):
     def stand_in(self, model: Any, active: bool, logs: Dict[str, float]) -> None:
         """Swaps the train function for one that trains nothing, and back."""
         if active:
-            self._real_train_function = model.train_function
+            self._running.train_function = model.train_function
             values = {name: float(value) if np.ndim(value) == 0 else value for name, value in logs.items()}
             model.train_function = lambda iterator: dict(values)
         else:
-            model.train_function = self._real_train_function
+            model.train_function = self._running.train_function
 
     # -- random state
 
@@ -232,10 +233,10 @@ class Eager(EagerAccess, Keras2):
         """Reasons why the model's random numbers cannot be repeated; asked after the first step."""
         step = self._steps.get(model)
         functions = [step.function if step is not None else None, getattr(model, "test_function", None)]
-        if isinstance(self._active, OlderKeras2Feed):
-            functions.append(self._active.test_function)
+        if isinstance(self._running.feed, OlderKeras2Feed):
+            functions.append(self._running.feed.test_function)
         reasons = []
-        if isinstance(self._active, OlderKeras2Feed) and self._active.dataset is None:
+        if isinstance(self._running.feed, OlderKeras2Feed) and self._running.feed.dataset is None:
             reasons.append("experimental_run_tf_function=False runs random ops that were built with the layers, whose "
                            "state is hidden in its kernels; leave that argument out")
         hidden = self.engine.hidden_random_ops(functions)
@@ -263,9 +264,9 @@ class Eager(EagerAccess, Keras2):
         return self.engine.traces([None if step is None else step.function, getattr(model, "test_function", None)])
 
     def release(self) -> None:
-        if isinstance(self._active, OlderKeras2Feed):
-            self._active.close()
-        self._active = None
+        if isinstance(self._running.feed, OlderKeras2Feed):
+            self._running.feed.close()
+        self._running.feed = None
         self.engine.release()
 
 

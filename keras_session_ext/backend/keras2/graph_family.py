@@ -13,6 +13,7 @@ import numpy as np
 from keras_session_ext.backend.contracts.feed import Feed, FeedListener
 from keras_session_ext.backend.engines.tensorflow_graph import TensorFlowGraph
 from keras_session_ext.backend.feeds.older_keras2_feed import OlderKeras2Feed
+from keras_session_ext.backend.kept_values import OfModel
 from keras_session_ext.backend.keras2.keras2_family import Keras2, version_of
 from keras_session_ext.backend.randomness.redraw_kernel_ops import KernelOps
 from keras_session_ext.backend.tf1_session.graph_session_access import GraphAccess
@@ -58,9 +59,8 @@ class Graph(GraphAccess, Keras2):
 
     def __init__(self, name: str, keras: Any):
         super().__init__(name, keras, TensorFlowGraph(self._session_of))
-        self._kernels: Any = weakref.WeakKeyDictionary()  # model -> KernelOps
+        self._kernels = OfModel("_session_kernel_ops")
         self._seen: Any = weakref.WeakKeyDictionary()  # graph -> the session last seen on it, held weakly
-        self._active: Any = None
 
     def _run(self, model: Any) -> Any:
         return lambda fetches, feeds=None: self.session(model).run(fetches, feeds)
@@ -78,12 +78,12 @@ class Graph(GraphAccess, Keras2):
         model = frame.f_locals["model"]
         kernels = self._kernel_ops(model)
         if "f" in frame.f_locals or "fit_function" in frame.f_locals:
-            self._active = OlderKeras2Feed(frame, model, listener, lambda arguments: kernels.count(arguments[0]),
+            self._running.feed = OlderKeras2Feed(frame, model, listener, lambda arguments: kernels.count(arguments[0]),
                                             self._run(model))
         else:  # the loops over generators call train_on_batch, which calls the function
             model.train_function = Counted(model.train_function, kernels.count)
-            self._active = OlderKeras2Feed(frame, model, listener, session_run=self._run(model))
-        return self._active
+            self._running.feed = OlderKeras2Feed(frame, model, listener, session_run=self._run(model))
+        return self._running.feed
 
     def _kernel_ops(self, model: Any) -> KernelOps:
         if getattr(model, "train_function", None) is None:
@@ -91,9 +91,10 @@ class Graph(GraphAccess, Keras2):
         if isinstance(model.train_function, Counted):
             model.train_function = model.train_function.function
         function = model.train_function
-        known = self._kernels.get(model)
+        known: Optional[KernelOps] = self._kernels.get(model)
         if known is None:
-            known = self._kernels[model] = KernelOps(function, self._run(model))
+            known = KernelOps(function, self._run(model))
+            self._kernels.set(model, known)
         elif known._function is not function:
             known.rebind(function)
         return known
@@ -118,7 +119,7 @@ class Graph(GraphAccess, Keras2):
 
     def set_initial_epoch(self, model: Any, epoch: int) -> None:
         """Where fit begins."""
-        self._active.start_epoch = epoch
+        self._running.feed.start_epoch = epoch
 
     def stand_in(self, model: Any, active: bool, logs: Dict[str, float]) -> None:
         """Nothing to swap: the feed passes over batches by itself."""
@@ -184,9 +185,9 @@ class Graph(GraphAccess, Keras2):
 
     def release(self) -> None:
         """Lets go of the loop and of what was prepared for it."""
-        if self._active is not None:
-            self._active.close()
-        self._active = None
+        if self._running.feed is not None:
+            self._running.feed.close()
+        self._running.feed = None
         self.engine.release()
 
 

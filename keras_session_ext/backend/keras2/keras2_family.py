@@ -13,6 +13,7 @@ import numpy as np
 from keras_session_ext.backend.contracts.engine import Engine
 from keras_session_ext.backend.contracts.family import KerasParts
 from keras_session_ext.backend.feeds.batch_tap import digest
+from keras_session_ext.backend.kept_values import OfThread
 from keras_session_ext.backend.keras2.keras2_file_parts import keras2_parts
 from keras_session_ext.backend.optimizers import as_text, optimizer_settings, optimizers_of
 from keras_session_ext.backend.randomness import host_random
@@ -40,6 +41,7 @@ class Keras2(SharedFamily):
         self.name = name
         self.keras = keras
         self._callback_class: Any = None
+        self._running = OfThread()
         self.tensorflow = sys.modules["tensorflow"]
         self.v1 = self.tensorflow.compat.v1
         #: the module behind keras.backend, which has get_session even where the public one lost it

@@ -16,6 +16,7 @@ from keras_session_ext.backend.engines.traced_graphs import UNLISTED, callables_
 from keras_session_ext.backend.feeds.batch_tap import digest
 from keras_session_ext.backend.feeds.keras3_feed import Keras3Feed
 from keras_session_ext.backend.feeds.made_up_batches import first_that_runs, made_up_batches
+from keras_session_ext.backend.kept_values import OfThread
 from keras_session_ext.backend.keras3.keras3_file_parts import keras3_parts
 from keras_session_ext.backend.optimizers import as_text, optimizer_settings, optimizers_of
 from keras_session_ext.backend.randomness import host_random
@@ -42,6 +43,7 @@ class Keras3(Keras3Access, SharedFamily):
                     name, ", ".join(ENGINES)))
         self.engine = ENGINES[name]()
         self._callback_class: Any = None
+        self._running = OfThread()
 
     def describe(self) -> Dict[str, str]:
         """Names and versions, for headers and reports."""
@@ -222,14 +224,14 @@ class Keras3(Keras3Access, SharedFamily):
     def stand_in(self, model: Any, active: bool, logs: Dict[str, float]) -> None:
         """Swaps the train function for one that trains nothing, and back."""
         if active:
-            self._real_train_function = model.train_function
+            self._running.train_function = model.train_function
             values = {name: float(value) if np.ndim(value) == 0 else value for name, value in logs.items()}
             if self.engine.name == "jax":
                 model.train_function = lambda state, iterator: (dict(values), state)
             else:
                 model.train_function = lambda iterator: dict(values)
         else:
-            model.train_function = self._real_train_function
+            model.train_function = self._running.train_function
 
     # -- random state
 

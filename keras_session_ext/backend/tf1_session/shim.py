@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import weakref
-from typing import Any, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class Session:
         self._family = family
         self._access: StandInSessionAccess = family
         self._symbols = Symbols(family, family.keras)
-        self._model: Any = None
+        self._model: Callable[[], Any] = lambda: None  # the last one that was asked for, which is not kept alive
         self.closed = False
 
     def run(self, fetches: Any, feed_dict: Any = None, options: Any = None, run_metadata: Any = None) -> Any:
@@ -118,7 +118,7 @@ class Session:
     @property
     def graph(self) -> Any:
         """The `tf.Graph` of the model's forward pass, where there can be one."""
-        return self._access.graph_of(self._model)
+        return self._access.graph_of(self._model())
 
     def close(self) -> None:
         """Ends the session; the model's variables live on."""
@@ -176,7 +176,7 @@ def get_session(model: Any = None) -> Any:
         session = _current[family] = Session(family)
         _tell(family, session)
     if model is not None:
-        session._model = model
+        session._model = weakref.ref(model)
     return session
 
 
