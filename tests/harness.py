@@ -60,7 +60,7 @@ def start(engine, task):
     with open(task["output"], errors="replace") as handle:
         output = handle.read()
     result = None
-    if os.path.exists(task["result"]):
+    if not status and os.path.exists(task["result"]):  # a process that was killed may have been writing it
         with open(task["result"]) as handle:
             result = json.load(handle)
     return status, result, output
