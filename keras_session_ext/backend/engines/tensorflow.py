@@ -27,24 +27,16 @@ class TensorFlow(Engine):
 
         self._tf = tensorflow
         self._unwrap = unwrap
-        self._readers: List[Any] = []
         self._scanned: Tuple[List[int], List[str]] = ([], [])
         self._written: Tuple[List[int], List[str]] = ([], [])
 
     def read(self, variables: Sequence[Any]) -> List[np.ndarray]:
         """Values of the variables at this moment; they stay so while training goes on."""
-        # np.asarray aliases the tensor's buffer, .numpy() would copy it
-        return [np.asarray(tensor) for tensor in self._reader(variables)()]
-
-    def _reader(self, variables: Sequence[Any]) -> Any:
-        """One function that reads all of them: about 7 µs a tensor, whatever its size."""
-        for known, read in self._readers:
-            if len(known) == len(variables) and all(a is b for a, b in zip(known, variables)):
-                return read
+        # one op each: a function that reads all takes seconds to trace where there are thousands, at the first save, and
+        # TensorFlow warns the user of it. np.asarray aliases the tensor's buffer, .numpy() would copy it.
+        op = self._tf.raw_ops.ReadVariableOp
         raw = [self._unwrap(variable) for variable in variables]
-        read = self._tf.function(lambda: [value.read_value() for value in raw], autograph=False)
-        self._readers = self._readers[-7:] + [(list(variables), read)]
-        return read
+        return [np.asarray(op(resource=variable.handle, dtype=variable.dtype)) for variable in raw]
 
     def value(self, variable: Any) -> np.ndarray:
         return np.array(self._unwrap(variable).numpy())
@@ -57,7 +49,7 @@ class TensorFlow(Engine):
         return len([graph for function in functions for graph in graphs_of(function)])
 
     def release(self) -> None:
-        self._readers = []
+        """Nothing is kept."""
 
     def random_state(self) -> Dict[str, Any]:
         context = self._context()
