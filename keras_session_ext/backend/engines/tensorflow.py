@@ -32,8 +32,8 @@ class TensorFlow(Engine):
 
     def read(self, variables: Sequence[Any]) -> List[np.ndarray]:
         """Values of the variables at this moment; they stay so while training goes on."""
-        # one op each: a function that reads all takes seconds to trace where there are thousands, at the first save, and
-        # TensorFlow warns the user of it. np.asarray aliases the tensor's buffer, .numpy() would copy it.
+        # one op each: a function that reads all takes seconds to trace, at the first save, where there are thousands,
+        # and TensorFlow warns the user of it. np.asarray aliases the tensor's buffer, .numpy() would copy it.
         op = self._tf.raw_ops.ReadVariableOp
         raw = [self._unwrap(variable) for variable in variables]
         return [np.asarray(op(resource=variable.handle, dtype=variable.dtype)) for variable in raw]
