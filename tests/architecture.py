@@ -47,11 +47,10 @@ BACKEND_FLOORS = [
     {"tf1_session.eager_session_access": "", "tf1_session.graph_session_access": "",
      "tf1_session.keras3_session_access": "", "feeds": "", "randomness.redraw_kernel_ops": ""},
     {"tf1_session.symbolic_tensors": ""},
-    {"engines": ""},
+    {"engines": "", "kept_values": ""},
     {"contracts": "", "randomness": "", "hooks": "", "transfer": "",
      "optimizers": "", "saving_protocol": ""},
-    {"tf1_session.scope_settings": "", "tf1_session.__init__": "", "walk_variables": "",
-     "kept_values": ""},
+    {"tf1_session.scope_settings": "", "tf1_session.__init__": "", "walk_variables": ""},
 ]
 
 

@@ -1,7 +1,9 @@
 """What an adapter keeps beyond one call: for a model as long as it lives, and for the fit that runs in a thread."""
 
 import threading
-from typing import Any
+from typing import Any, Callable, Optional
+
+from keras_session_ext.backend.contracts.feed import LoopFeed
 
 
 class OfModel:
@@ -35,5 +37,5 @@ class OfThread(threading.local):
         train_function: Keras's own, while another one stands in.
     """
 
-    feed: Any = None
-    train_function: Any = None
+    feed: Optional[LoopFeed] = None
+    train_function: Optional[Callable[..., Any]] = None

@@ -197,3 +197,14 @@ class Feed(abc.ABC):
     def failing(self) -> bool:
         """Whether the hooks at the end are called because of an exception; most loops do not call them then."""
         return False
+
+
+class LoopFeed(Feed):
+    """The feed of a loop of Keras 2, which keeps where it begins to itself; its adapter holds it while the fit runs."""
+
+    @abc.abstractmethod
+    def begin_with(self, epoch: int) -> None:
+        """Lets the loop begin with this epoch, counted from 0; called after every `on_train_begin`."""
+
+    def close(self) -> None:
+        """Lets go of the loop; called when fit is over, also by an exception."""

@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import xxhash
 
-from keras_session_ext.backend.contracts.feed import FeedListener
+from keras_session_ext.backend.contracts.feed import FeedListener, LoopFeed
 from keras_session_ext.backend.feeds import tf_dataset
 from keras_session_ext.backend.feeds.batch_tap import digest
 from keras_session_ext.backend.feeds.shared_feed import SharedFeed, drop
@@ -26,7 +26,7 @@ _SOURCES = {
 _REMEMBERED = 256  # positions of a Python source; its prefetch is one to a few batches
 
 
-class Keras2Feed(SharedFeed):
+class Keras2Feed(SharedFeed, LoopFeed):
     """Follows one `DataHandler`.
 
     Args:
@@ -44,7 +44,7 @@ class Keras2Feed(SharedFeed):
         self._tf = tensorflow
         self.adapter = handler._adapter
         self.source = _SOURCES.get(type(self.adapter).__name__, type(self.adapter).__name__)
-        self.start_epoch: Optional[int] = None
+        self._first_epoch: Optional[int] = None
         self._iterator: Any = None
         self._fresh = False  # whether the epoch that starts now begins a new iterator
         self._orders = 0  # orders of shuffled arrays that earlier iterators used up
@@ -172,11 +172,14 @@ class Keras2Feed(SharedFeed):
         self._iterators += 1
         return iter(self._handler._dataset)
 
+    def begin_with(self, epoch: int) -> None:
+        self._first_epoch = epoch
+
     def _epochs(self) -> Iterator[Tuple[int, Any]]:
         """Stands in for `DataHandler.enumerate_epochs`."""
         handler = self._handler
-        if self.start_epoch is not None:
-            handler._initial_epoch, self.start_epoch = self.start_epoch, None
+        if self._first_epoch is not None:
+            handler._initial_epoch, self._first_epoch = self._first_epoch, None
         handler._initial_step = 0
         with handler._truncate_execution_to_epoch():
             self._iterator = None

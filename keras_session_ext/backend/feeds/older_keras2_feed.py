@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 import numpy as np
 
-from keras_session_ext.backend.contracts.feed import FeedListener
+from keras_session_ext.backend.contracts.feed import FeedListener, LoopFeed
 from keras_session_ext.backend.feeds import tf_dataset
 from keras_session_ext.backend.feeds.shared_feed import SharedFeed, drop
 from keras_session_ext.backend.hooks.fit_frames import frames, set_local
@@ -23,7 +23,7 @@ from keras_session_ext.backend.randomness.stateless_random_ops import SeededOps
 _FUNCTIONS = ("f", "fit_function", "training_function", "batch_function")
 
 
-class OlderKeras2Feed(SharedFeed):
+class OlderKeras2Feed(SharedFeed, LoopFeed):
     """Follows one run of a training loop.
 
     Args:
@@ -310,13 +310,7 @@ class OlderKeras2Feed(SharedFeed):
         if self._session_run is None and self._dataset is not None:
             tf_dataset.advance(self._dataset, iterators)
 
-    @property
-    def start_epoch(self) -> int:
-        """The epoch the loop begins with."""
-        return self._local.get("initial_epoch", 0)
-
-    @start_epoch.setter
-    def start_epoch(self, epoch: int) -> None:
+    def begin_with(self, epoch: int) -> None:
         set_local(self._frame, "epoch" if self._name is None else "initial_epoch", epoch)
 
     # -- the order of shuffled arrays in TensorFlow 2.0 and 2.1

@@ -136,10 +136,6 @@ class Eager(EagerAccess, Keras2):
         training = [local.get(name) for name in ("x", "y", "sample_weight")]
         return validation, self.content({"training": training, "validation": validation})
 
-    def set_initial_epoch(self, model: Any, epoch: int) -> None:
-        """Where fit begins."""
-        self._running.feed.start_epoch = epoch
-
     # -- variables
 
     def optimizer_variables(self, model: Any) -> List[Leaf]:
@@ -262,12 +258,6 @@ class Eager(EagerAccess, Keras2):
             return None
         step = self._steps.get(model)
         return self.engine.traces([None if step is None else step.function, getattr(model, "test_function", None)])
-
-    def release(self) -> None:
-        if isinstance(self._running.feed, OlderKeras2Feed):
-            self._running.feed.close()
-        self._running.feed = None
-        self.engine.release()
 
 
 def _traceable(function: Any) -> Any:

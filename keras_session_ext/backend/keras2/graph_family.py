@@ -117,10 +117,6 @@ class Graph(GraphAccess, Keras2):
                      "validation": [local.get("val_" + name) for name in ("inputs", "targets", "sample_weights")]}
         return local.get("validation_data"), self.content(given)
 
-    def set_initial_epoch(self, model: Any, epoch: int) -> None:
-        """Where fit begins."""
-        self._running.feed.start_epoch = epoch
-
     def stand_in(self, model: Any, active: bool, logs: Dict[str, float]) -> None:
         """Nothing to swap: the feed passes over batches by itself."""
 
@@ -182,13 +178,6 @@ class Graph(GraphAccess, Keras2):
                     "keras_session_ext.backend.session_scope({{'intra_op_threads': 1, 'inter_op_threads': "
                     "1}})".format(version)]
         return []
-
-    def release(self) -> None:
-        """Lets go of the loop and of what was prepared for it."""
-        if self._running.feed is not None:
-            self._running.feed.close()
-        self._running.feed = None
-        self.engine.release()
 
 
 def _arrays(values: Any) -> Any:

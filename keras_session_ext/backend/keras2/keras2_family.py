@@ -103,8 +103,22 @@ class Keras2(SharedFamily):
     def is_py_dataset(self, value: Any) -> bool:
         return isinstance(value, self.keras.utils.Sequence)
 
+    # -- the loop
+
+    def set_initial_epoch(self, model: Any, epoch: int) -> None:
+        """Where fit begins; asked within a fit, which has its feed."""
+        assert self._running.feed is not None
+        self._running.feed.begin_with(epoch)
+
     def clear_initial_epoch(self, model: Any) -> None:
         """Keras 2 keeps it in the loop, which ends with the fit."""
+
+    def release(self) -> None:
+        """Lets go of the loop and of what was prepared for it."""
+        if self._running.feed is not None:
+            self._running.feed.close()
+        self._running.feed = None
+        self.engine.release()
 
     # -- variables
 
