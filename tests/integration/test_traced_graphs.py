@@ -1,4 +1,4 @@
-"""Looking for variables that nobody listed takes one pass over a traced function, however deep the model is."""
+"""What is traced, and what is looked for in what was traced."""
 
 import json
 import subprocess
@@ -37,3 +37,27 @@ def test_every_node_is_looked_at_once():
                           check=True)
     for visited, there in json.loads(made.stdout.decode().splitlines()[-1]):
         assert there / 4 < visited <= there
+
+
+FITS = """
+import numpy as np, keras, keras_session_ext as kse, tensorflow as tf
+traced = []
+function = tf.function
+tf.function = lambda *arguments, **options: traced.append(arguments) or function(*arguments, **options)
+x = np.ones((64, 6), "float32")
+for number in range(8):
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(8), keras.layers.Dense(1)])
+    model.compile("adam", "mse", run_eagerly=True)
+    model.fit(x, x[:, :1], batch_size=8, verbose=0, callbacks=[
+        kse.SessionCheckpoint("run-{}".format(number), save=kse.EverySteps(3), verbose=0)])
+assert len(kse.list_checkpoints("run-7")) > 1
+print("traced", len(traced))
+"""
+
+
+@pytest.mark.slow
+def test_a_save_traces_nothing(tmp_path):
+    """Tracing a read of 2,000 tensors takes seconds, and TensorFlow warned of it after a few fits in one process."""
+    made = subprocess.run([sys.executable, "-c", FITS], env=environment("tensorflow"), cwd=str(tmp_path),
+                          capture_output=True, check=True)
+    assert b"retracing" not in made.stderr + made.stdout and made.stdout.split()[-1] == b"0", made.stderr
