@@ -7,7 +7,7 @@ from typing import Any, Sequence
 
 from keras_session_ext import backend, state
 from keras_session_ext.arguments import LocalPath, local_path
-from keras_session_ext.backend.walk_variables import weights_of
+from keras_session_ext.backend.layers_and_variables import weights_of
 from keras_session_ext.checkpoint import reader
 from keras_session_ext.checkpoint.encoder import Encoder
 from keras_session_ext.errors import ConfigError, StateMismatch, UnsupportedBackend

@@ -17,11 +17,11 @@ FILES = sorted(os.path.relpath(os.path.join(folder, name), PACKAGE)
 #: from the top down: what stands on one floor, each with what it is for; imports go down only
 FLOORS = [
     {"cli": "the command keras-session"},
-    {"launch.inside_script": "inside the script of run and prove"},
+    {"launch.run_with_callbacks": "inside the script of run and prove"},
     {"proof": "two runs of a script compared"},
     {"config": "from a config to callbacks"},
     {"callbacks": "Keras's hooks", "session_file": "saving outside fit"},
-    {"inner_callbacks": "what stands around all other callbacks"},
+    {"first_and_last_callbacks": "what stands around all other callbacks"},
     {"run": "when, what, where, keep, restore; the drivers"},
     {"state": "what a session is made of, one file per kind", "store.find_runs": "runs below a folder"},
     {"store.run_directory": "names, generations, retention"},
@@ -43,14 +43,14 @@ BACKEND_FLOORS = [
     {"tf1_session.shim": ""},
     {"choose": ""},
     {"keras2": "", "keras3": ""},
-    {"shared_family": ""},
+    {"shared_by_families": ""},
     {"tf1_session.eager_session_access": "", "tf1_session.graph_session_access": "",
      "tf1_session.keras3_session_access": "", "feeds": "", "randomness.redraw_kernel_ops": ""},
     {"tf1_session.symbolic_tensors": ""},
     {"engines": "", "kept_values": ""},
     {"contracts": "", "randomness": "", "hooks": "", "transfer": "",
      "optimizers": "", "saving_protocol": ""},
-    {"tf1_session.scope_settings": "", "tf1_session.__init__": "", "walk_variables": ""},
+    {"tf1_session.scope_settings": "", "tf1_session.__init__": "", "layers_and_variables": ""},
 ]
 
 

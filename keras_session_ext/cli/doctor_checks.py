@@ -14,7 +14,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 
 from keras_session_ext import __version__, file_locks, files
 from keras_session_ext.backend import installed
-from keras_session_ext.cli import formatting
+from keras_session_ext.cli import readable
 from keras_session_ext.store.run_directory import RunDirectory
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
@@ -146,7 +146,7 @@ def imports() -> Iterator[Check]:
             continue
         began = time.monotonic()
         good, text = _import(one)
-        yield Check("imports", _name(one), "{} ({})".format(text, formatting.spell(time.monotonic() - began)),
+        yield Check("imports", _name(one), "{} ({})".format(text, readable.spell(time.monotonic() - began)),
                     OK if good else PROBLEM)
 
 
@@ -203,7 +203,7 @@ def _space(place: str) -> Check:
     free = shutil.disk_usage(place).free
     largest = max([info.size_bytes for info in RunDirectory(place).infos()] + [0])
     little = free < max(_LITTLE_BYTES, 3 * largest)
-    return Check("file system", "free", formatting.size(free), WARNING if little else OK,
+    return Check("file system", "free", readable.size(free), WARNING if little else OK,
                  "A save needs the space of a whole checkpoint beside those that are kept." if little else "")
 
 
@@ -229,7 +229,7 @@ def _try_writes(base: str) -> Iterator[Check]:
     finally:
         files.close(fd)
     slow = seconds > 0.1
-    yield Check("file system", "fsync", formatting.spell(seconds) if seconds >= 0.0005 else "less than 1 ms",
+    yield Check("file system", "fsync", readable.spell(seconds) if seconds >= 0.0005 else "less than 1 ms",
                 WARNING if slow else OK, "Every save waits for it a few times, behind training." if slow else "")
     linked = files.publish(base + ".tmp", base + ".file")
     yield Check("file system", "hard links", "yes" if linked else "no: files are renamed to their names instead")

@@ -2,13 +2,13 @@
 
 import contextlib
 import json
-import os
 import sys
-from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Iterator, Optional, Sequence, Tuple
 
 import click
 
-from keras_session_ext.cli.formatting import clean
+from keras_session_ext.cli.readable import clean
+from keras_session_ext.cli.tables import Cell, Column, aligned, draw, has_colour, is_terminal, text_of
 from keras_session_ext.errors import SessionError
 
 #: every exit status and what it says
@@ -24,32 +24,6 @@ STATUSES = (
 END_STATUSES = {"interrupted": 130, "output closed": 141}
 #: less than this is done before a bar can be seen
 _BAR_BYTES = 1 << 25
-#: what a column that may be cut or folded has at least
-_LEAST_WIDTH = 12
-
-
-class Styled(NamedTuple):
-    """A text with a colour."""
-
-    text: str
-    style: str
-
-
-Cell = Union[str, Styled]
-
-
-class Column(NamedTuple):
-    """A column of a table.
-
-    Attributes:
-        name: what stands at its head.
-        right: whether its cells stand right.
-        wide: what becomes of cells a terminal has no room for: "keep", "fold" or "cut".
-    """
-
-    name: str
-    right: bool = False
-    wide: str = "keep"
 
 
 class Output:
@@ -64,12 +38,12 @@ class Output:
 
     def __init__(self, json: bool = False):
         self.json = json
-        self.terminal = not json and _is_terminal(sys.stdout)
+        self.terminal = not json and is_terminal(sys.stdout)
 
     def value(self, value: Any) -> None:
         """The data as JSON; nothing without --json."""
         if self.json:
-            click.echo(json.dumps(plain(value), indent=2 if _is_terminal(sys.stdout) else None))
+            click.echo(json.dumps(plain(value), indent=2 if is_terminal(sys.stdout) else None))
 
     def line(self, text: str = "", style: Optional[str] = None) -> None:
         """A line of data; nothing with --json."""
@@ -81,15 +55,15 @@ class Output:
         if self.json or not rows:
             return
         if self.terminal:
-            _draw(columns, rows)
+            draw(columns, rows)
         else:
-            click.echo("\n".join(_aligned(columns, rows)))
+            click.echo("\n".join(aligned(columns, rows)))
 
     def fields(self, pairs: Sequence[Tuple[str, Cell]]) -> None:
         """Names and values, one line each; nothing with --json."""
         width = max([len(clean(name)) for name, _ in pairs] + [0])
         for name, value in pairs:
-            self.line("  {:<{}}  {}".format(clean(name), width, _text(value)), getattr(value, "style", None))
+            self.line("  {:<{}}  {}".format(clean(name), width, text_of(value)), getattr(value, "style", None))
 
     def note(self, text: str, style: Optional[str] = None) -> None:
         """A message, on stderr."""
@@ -97,7 +71,7 @@ class Output:
             self._echo(clean(line), style, err=True)
 
     def _echo(self, text: str, style: Optional[str], err: bool) -> None:
-        if style and _has_colour(sys.stderr if err else sys.stdout):
+        if style and has_colour(sys.stderr if err else sys.stdout):
             text = click.style(text, fg=style)
         click.echo(text, err=err)
 
@@ -119,14 +93,14 @@ class Output:
         Raises:
             UsageError: there is nobody to ask.
         """
-        if self.json or not (_is_terminal(sys.stdin) and _is_terminal(sys.stderr)):
+        if self.json or not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
             raise click.UsageError("There is nobody to ask {!r} here. Give --yes, or --dry-run.".format(question))
         return click.confirm(clean(question), err=True)
 
     @contextlib.contextmanager
     def progress(self, label: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
         """A bar with bytes and speed on a terminal, nothing elsewhere; the block is given a function to count with."""
-        if self.json or total_bytes < _BAR_BYTES or not _is_terminal(sys.stderr):
+        if self.json or total_bytes < _BAR_BYTES or not is_terminal(sys.stderr):
             yield lambda nbytes: None
             return
         from rich import progress
@@ -189,50 +163,3 @@ def plain(value: Any) -> Any:
     return repr(value) if isinstance(value, float) and value - value != 0 else value
 
 
-def _text(cell: Cell) -> str:
-    return clean(cell.text if isinstance(cell, Styled) else cell)
-
-
-def _is_terminal(stream: Any) -> bool:
-    return bool(stream) and not stream.closed and stream.isatty()
-
-
-def _has_colour(stream: Any) -> bool:
-    return _is_terminal(stream) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def _aligned(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> List[str]:
-    """A table as lines of text."""
-    texts = [[column.name for column in columns]] + [[_text(cell) for cell in row] for row in rows]
-    widths = [max(len(row[index]) for row in texts) for index in range(len(columns))]
-    return ["  ".join(text.rjust(width) if column.right else text.ljust(width)
-                      for text, width, column in zip(row, widths, columns)).rstrip() for row in texts]
-
-
-def _draw(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
-    """A table on a terminal; cells are `Text`, so that no markup in them is obeyed."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(file=sys.stdout, highlight=False, no_color=not _has_colour(sys.stdout))
-    shown = _fitting(columns, rows, console.width)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in (columns[index] for index in shown):
-        table.add_column(column.name, justify="right" if column.right else "left", no_wrap=column.wide == "keep",
-                         overflow="ellipsis" if column.wide == "cut" else "fold")
-    for row in rows:
-        table.add_row(*[Text(_text(row[index]), style=getattr(row[index], "style", ""),
-                             no_wrap=columns[index].wide == "cut") for index in shown])
-    console.print(table)
-
-
-def _fitting(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int) -> List[int]:
-    """The columns that a terminal has room for: the last of those that may be cut go first."""
-    needed = [max([len(column.name)] + [len(_text(row[index])) for row in rows]) if column.wide == "keep"
-              else _LEAST_WIDTH for index, column in enumerate(columns)]
-    shown = list(range(len(columns)))
-    for index in reversed(range(len(columns))):
-        if columns[index].wide == "cut" and sum(needed[one] + 2 for one in shown) - 2 > width:
-            shown.remove(index)
-    return shown

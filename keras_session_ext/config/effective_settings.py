@@ -4,9 +4,9 @@ import os
 from typing import Any, Dict, Iterable, List, Optional
 
 from keras_session_ext.config import make_policies, units
+from keras_session_ext.config.entries import Entry, Path, Problem, Unreadable, Wrong, whole
 from keras_session_ext.config.find_section import select
 from keras_session_ext.config.hydra_and_lightning_forms import canonical, written_out
-from keras_session_ext.config.located_values import Entry, Path, Problem, Unreadable, Wrong, whole
 from keras_session_ext.config.overrides import environment, laid_over, overridden
 from keras_session_ext.config.read_source import read
 from keras_session_ext.config.schema_check import problems_of, unexpected, values_of

@@ -5,7 +5,8 @@ from collections import deque
 from typing import Any, List, Optional
 
 from keras_session_ext.config import hydra_and_lightning_forms
-from keras_session_ext.config.located_values import Entry, Path, Problem, Unreadable, Wrong, dotted, names, shown
+from keras_session_ext.config.entries import Entry, Path, Problem, Unreadable, Wrong, dotted
+from keras_session_ext.config.message_text import names, shown
 from keras_session_ext.config.schema_file import session_schema
 
 _LOOKS = 500  # at so many keys, for a hint

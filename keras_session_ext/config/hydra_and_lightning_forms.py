@@ -7,7 +7,8 @@ imported or run by a name in a config.
 
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from keras_session_ext.config.located_values import Entry, Path, Place, Problem, Wrong, mapping, names, shown
+from keras_session_ext.config.entries import Entry, Path, Place, Problem, Wrong, mapping
+from keras_session_ext.config.message_text import names, shown
 from keras_session_ext.config.schema_file import properties, session_schema
 
 _CALLBACKS = ("SessionCheckpoint", "SessionLogger")

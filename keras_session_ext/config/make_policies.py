@@ -2,7 +2,7 @@
 
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
-from keras_session_ext.config.located_values import Path
+from keras_session_ext.config.entries import Path
 from keras_session_ext.policies.keep import KeepAll, KeepBest, KeepEvery, KeepLast, KeepSize
 from keras_session_ext.policies.save import EveryEpochs, EverySeconds, EverySteps, OnBest, OnSignal
 

@@ -4,7 +4,8 @@ import re
 from typing import Any, Dict, Iterable, List, Mapping, Tuple
 
 from keras_session_ext.config import parse_yaml
-from keras_session_ext.config.located_values import Entry, Path, Place, Problem, Unreadable, mapping, shown, whole
+from keras_session_ext.config.entries import Entry, Path, Place, Problem, Unreadable, mapping, whole
+from keras_session_ext.config.message_text import shown
 
 PREFIX = "KERAS_SESSION__"
 

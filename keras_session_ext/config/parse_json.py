@@ -5,7 +5,8 @@ import json
 import re
 from typing import Any, Dict, List, Tuple
 
-from keras_session_ext.config.located_values import Content, Entry, Place, Problem, Unreadable, Wrong, duplicate
+from keras_session_ext.config.entries import Content, Entry, Place, Problem, Unreadable, Wrong
+from keras_session_ext.config.message_text import duplicate
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 

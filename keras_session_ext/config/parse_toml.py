@@ -3,7 +3,7 @@
 import re
 from typing import Any, Dict, Tuple
 
-from keras_session_ext.config.located_values import Path, Place, Problem, Unreadable
+from keras_session_ext.config.entries import Path, Place, Problem, Unreadable
 
 _NAME = r"(?:[A-Za-z0-9_-]+|\"[^\"\n]*\"|'[^'\n]*')"
 _NAMES = r"{0}(?:[ \t]*\.[ \t]*{0})*".format(_NAME)

@@ -9,7 +9,8 @@ import functools
 import re
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from keras_session_ext.config.located_values import Content, Entry, Place, Problem, Unreadable, Wrong, duplicate, shown
+from keras_session_ext.config.entries import Content, Entry, Place, Problem, Unreadable, Wrong
+from keras_session_ext.config.message_text import duplicate, shown
 
 _TAG = "tag:yaml.org,2002:"
 _RESOLVERS = [

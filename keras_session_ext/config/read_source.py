@@ -1,35 +1,18 @@
 """From a source to entries: files, mappings, DictConfigs, dataclasses."""
 
-import dataclasses
 import difflib
-import enum
-import functools
-import numbers
 import os
-import signal
-from collections.abc import Mapping, Sequence
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any
 
 from keras_session_ext import files
 from keras_session_ext.config import parse_json, parse_toml, parse_yaml
-from keras_session_ext.config.located_values import (
-    Content,
-    Entry,
-    Foreign,
-    Path,
-    Place,
-    Problem,
-    Unreadable,
-    Wrong,
-    shown,
-)
+from keras_session_ext.config.entries import Entry, Foreign, Place, Problem, Unreadable
+from keras_session_ext.config.message_text import shown
+from keras_session_ext.config.python_values import by_places, from_python, in_order, is_list, is_mapping
 
 MOST_BYTES = 1 << 20
 SUFFIXES = (".yaml", ".yml", ".json", ".toml")
 _ANY_SUFFIX = ".yaml, .yml, .json or .toml"
-
-#: the places of a key and of its value, by the mapping's place, the path of both, and a number that orders them
-Find = Callable[[Place, Path, int], Tuple[Place, Place]]
 
 
 def read(config: Any) -> Entry:
@@ -47,8 +30,8 @@ def read(config: Any) -> Entry:
     """
     if isinstance(config, (str, os.PathLike)):
         return _read_file(config)
-    if _is_mapping(config) or _is_list(config):
-        return from_python(lambda: config, Place("config"), _in_order)
+    if is_mapping(config) or is_list(config):
+        return from_python(lambda: config, Place("config"), in_order)
     raise Unreadable(Problem(Place("config"), (), "expected the path of a {} file, a mapping, a DictConfig or a "
                              "dataclass instance; received {}".format(_ANY_SUFFIX, shown(Foreign(config)))))
 
@@ -64,7 +47,7 @@ def _read_file(config: Any) -> Entry:
         return parse_json.parse(text, name)
     if suffix == ".toml":
         values, places = parse_toml.parse(text, name)
-        return from_python(lambda: values, Place.in_file(name, 1, 1), _by(places))
+        return from_python(lambda: values, Place.in_file(name, 1, 1), by_places(places))
     return parse_yaml.parse(text, name)
 
 
@@ -116,91 +99,3 @@ def _nearest(path: str) -> str:
 # -- values of Python
 
 
-def _is_mapping(value: Any) -> bool:
-    return isinstance(value, Mapping) or (dataclasses.is_dataclass(value) and not isinstance(value, type))
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray))
-
-
-def _in_order(place: Place, path: Path, index: int) -> Tuple[Place, Place]:
-    both = place._replace(order=(*place.order, index))
-    return both, both
-
-
-def _by(places: parse_toml.Places) -> Find:
-    return lambda place, path, index: places.get(path, (place, place))
-
-
-def from_python(get: Callable[[], Any], place: Place, find: Find, path: Path = (),
-                above: Tuple[int, ...] = ()) -> Entry:
-    """An entry for what `get` returns.
-
-    `get` is called when the entry is looked at, not before: in a DictConfig that
-    resolves an interpolation, and may fail.
-    """
-    return Entry(place, read=lambda: _content(get, place, find, path, above))
-
-
-def _content(get: Callable[[], Any], place: Place, find: Find, path: Path, above: Tuple[int, ...]) -> Content:
-    try:
-        value = get()
-        if id(value) in above:
-            return Content(Wrong("a mapping or list that contains itself"))
-
-        def inside(get: Callable[[], Any], key: Any, index: int) -> Tuple[Place, Entry]:
-            key_place, value_place = find(place, (*path, key), index)
-            return key_place, from_python(get, value_place, find, (*path, key), (*above, id(value)))
-
-        if _is_mapping(value):
-            return _mapping(value, place, inside)
-        if _is_list(value):
-            return Content([inside(functools.partial(value.__getitem__, i), i, i)[1] for i in range(len(value))])
-        return Content(_scalar(value))
-    except Exception as error:  # foreign code: resolvers, properties
-        return Content(Wrong(_why(error)))
-
-
-def _mapping(value: Any, place: Place, inside: Any) -> Content:
-    values: Dict[str, Entry] = {}
-    keys: Dict[str, Place] = {}
-    faults: List[Problem] = []
-    get_item = value.__getitem__ if isinstance(value, Mapping) else functools.partial(getattr, value)
-    known = list(value) if isinstance(value, Mapping) else [field.name for field in dataclasses.fields(value)]
-    for index, key in enumerate(known):
-        if isinstance(key, str):
-            keys[key], values[key] = inside(functools.partial(get_item, key), key, index)
-        else:
-            faults.append(Problem(place, (), "expected text as a key; received {}".format(shown(Foreign(key)))))
-    return Content(values, keys, faults)
-
-
-def _why(error: Exception) -> str:
-    if type(error).__name__ == "MissingMandatoryValue":
-        return "'???' stands for a value that must be given; give it"
-    lines = str(error).strip().splitlines() or [""]
-    return "cannot be read: {}: {}".format(type(error).__name__, lines[0])
-
-
-def _scalar(value: Any) -> Any:
-    """Plain values of others' types: NumPy's numbers, paths, enums, dates."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, signal.Signals):
-        return value.name
-    if isinstance(value, enum.Enum):
-        return _scalar(value.value)
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if isinstance(value, numbers.Integral):
-        return int(value)
-    if isinstance(value, numbers.Real):
-        return float(value)
-    if getattr(value, "shape", None) == () and hasattr(value, "item"):
-        return value.item()
-    if hasattr(value, "isoformat"):
-        return value.isoformat()
-    return Foreign(value)

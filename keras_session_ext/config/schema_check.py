@@ -8,7 +8,8 @@ from typing import Any, Dict, Iterator, List, Sequence
 
 from keras_session_ext.arguments import url_problem
 from keras_session_ext.config import units
-from keras_session_ext.config.located_values import Entry, Path, Problem, Wrong, dotted, names, shown
+from keras_session_ext.config.entries import Entry, Path, Problem, Wrong, dotted
+from keras_session_ext.config.message_text import names, shown
 from keras_session_ext.config.schema_file import properties, session_schema, within
 
 _SAYS_YES, _SAYS_NO = ("on", "yes", "y", "true"), ("off", "no", "n", "false")
@@ -24,7 +25,7 @@ def problems_of(entry: Entry, off: bool) -> List[Problem]:
 
     Example:
         >>> from keras_session_ext.config.read_source import read
-        >>> from keras_session_ext.config.located_values import whole
+        >>> from keras_session_ext.config.entries import whole
         >>> print(*problems_of(whole(read({"directory": "a", "save": {"every_stepz": 5}}), []), False))
         config: save.every_stepz: unknown key; did you mean 'every_steps'?
     """

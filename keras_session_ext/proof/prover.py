@@ -52,7 +52,7 @@ class Proof:
     """One comparison.
 
     Args:
-        command: makes the command of supervisor.py's `Child` from the settings of state_trace.py.
+        command: makes the command of supervisor.py's `Child` from the settings of note_states.py.
         folder: an empty folder to work in.
         tell: takes a line for the user.
         kills: how often the second run is killed.

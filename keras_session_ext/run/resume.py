@@ -23,8 +23,8 @@ from keras_session_ext import state
 from keras_session_ext.errors import SessionError, StateMismatch
 from keras_session_ext.progress import ResumeReport
 from keras_session_ext.run.lineage import Candidate
-from keras_session_ext.state import changed_attributes
-from keras_session_ext.state.traced_attributes import TracedAttributes
+from keras_session_ext.state import attribute_changes, walk_objects
+from keras_session_ext.state.attributes_when_traced import TracedAttributes
 
 #: settings that make another fit of it, beside those of the optimizer
 _OF_THE_FIT = (
@@ -325,11 +325,11 @@ def describe_script(run: state.Run, epochs: int) -> Dict[str, Any]:
     """Settings of model, data and callbacks, for finding what a later script says differently."""
     made = dict(run.family.script(run.model), epochs=epochs)
     made.update({"data." + name: value for name, value in run.feed.describe().items()})
-    for key, peer in changed_attributes.keyed(run.peers):
+    for key, peer in walk_objects.keyed(run.peers):
         skipped = run.family.skipped_attributes(peer)
         if skipped is None:
             continue
-        values = changed_attributes.look(peer, skipped, run).values
+        values = attribute_changes.look(peer, skipped, run).values
         said = run.baseline.get(key, values)  # without what `on_train_begin` set
         name = key.split(" ")[0].rsplit(".", 1)[-1]
         made.update({"{}.{}".format(name, attribute): value for attribute, value in values.items()

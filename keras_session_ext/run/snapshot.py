@@ -9,7 +9,7 @@ from keras_session_ext import __version__, state
 from keras_session_ext.backend.contracts.family import KerasParts
 from keras_session_ext.checkpoint import hdf5_layout
 from keras_session_ext.checkpoint.encoder import Tensor
-from keras_session_ext.state import plain_values, traced_attributes
+from keras_session_ext.state import attributes_when_traced, plain_values
 
 
 class Snapshot(NamedTuple):
@@ -45,7 +45,7 @@ def take_snapshot(run: state.Run, kinds: Sequence[ModuleType], fields: Dict[str,
 
 def why_not_exact(run: state.Run) -> List[str]:
     """All that is known against a resume from here, each reason once."""
-    reasons = list(run.report.reasons) + state.data.why_not_exact(run) + traced_attributes.why_not_exact(run)
+    reasons = list(run.report.reasons) + state.data.why_not_exact(run) + attributes_when_traced.why_not_exact(run)
     if run.progress.step:
         reasons += run.family.why_not_exact(run.model)
     return list(dict.fromkeys(reasons))

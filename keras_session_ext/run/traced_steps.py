@@ -3,7 +3,7 @@
 from typing import Callable, Optional
 
 from keras_session_ext import state
-from keras_session_ext.state import traced_attributes
+from keras_session_ext.state import attributes_when_traced
 
 
 class TracedSteps:
@@ -18,7 +18,7 @@ class TracedSteps:
 
     def __init__(self, run: state.Run):
         self._run = run
-        self.resumed: Optional[traced_attributes.TracedAttributes] = None
+        self.resumed: Optional[attributes_when_traced.TracedAttributes] = None
         self._over: Optional[Callable[[], None]] = None  # to be called behind the first step
         self._first_is_over = self._validates = self._is_whole = self._has_validated = False
         self._all_is_traced = False  # all that trains
@@ -35,7 +35,7 @@ class TracedSteps:
         if self.resumed is not None and (self._run.objects_validated if validates else not self._all_is_traced):
             self.resumed.put()
         if not self._first_is_over and self._over is None:
-            self._over = traced_attributes.step_begins(self._run)
+            self._over = attributes_when_traced.step_begins(self._run)
 
     def over(self) -> None:
         """It is over, and no callback was told yet."""
@@ -52,7 +52,7 @@ class TracedSteps:
         """All steps of an epoch were made, its validation included, and no callback was told."""
         self.over()
         resumed = self.resumed
-        traced_attributes.epoch_ends(self._run, resumed is not None and resumed.differ and resumed.validated)
+        attributes_when_traced.epoch_ends(self._run, resumed is not None and resumed.differ and resumed.validated)
         self._all_is_traced = self._all_is_traced or self._is_whole
         if resumed is not None and self._all_is_traced and (self._has_validated or not resumed.validated):
             self.resumed = None

@@ -10,17 +10,17 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 from keras_session_ext import files
 from keras_session_ext.errors import ConfigError
-from keras_session_ext.state import changed_attributes, plain_values
+from keras_session_ext.state import attribute_changes, plain_values, set_attributes, walk_objects
 from keras_session_ext.state.live_run import Run
 
 NAME = "callbacks"
 
 
 def _looks(run: Run) -> Iterator[Tuple[str, Any]]:
-    for key, peer in changed_attributes.keyed(run.peers):
+    for key, peer in walk_objects.keyed(run.peers):
         skipped = run.family.skipped_attributes(peer)
-        if skipped is not None and changed_attributes.own_state(peer) is None:
-            yield key, changed_attributes.look(peer, skipped, run)
+        if skipped is not None and walk_objects.own_state(peer) is None:
+            yield key, attribute_changes.look(peer, skipped, run)
 
 
 def before_begin(run: Run) -> None:
@@ -30,7 +30,7 @@ def before_begin(run: Run) -> None:
 
 def begin(run: Run) -> None:
     """Remembers what every peer looks like right after its `on_train_begin`."""
-    run.baseline = {key: changed_attributes.baseline(found, run.before.get(key, {})) for key, found in _looks(run)}
+    run.baseline = {key: attribute_changes.baseline(found, run.before.get(key, {})) for key, found in _looks(run)}
 
 
 def values(run: Run) -> Dict[str, Any]:
@@ -39,7 +39,7 @@ def values(run: Run) -> Dict[str, Any]:
 
 
 def capture(run: Run) -> Dict[str, Any]:
-    captured = ((key, _capture(key, peer, run)) for key, peer in changed_attributes.keyed(run.peers))
+    captured = ((key, _capture(key, peer, run)) for key, peer in walk_objects.keyed(run.peers))
     return {key: state for key, state in captured if state}
 
 
@@ -47,12 +47,12 @@ def _capture(key: str, peer: Any, run: Run) -> Dict[str, Any]:
     skipped = run.family.skipped_attributes(peer)
     if skipped is None or run.family.is_peer(peer, "History"):
         return {}
-    own = changed_attributes.own_state(peer)
+    own = walk_objects.own_state(peer)
     if own is not None:
         return {"own": _own_state(peer, own[0])}
-    found = changed_attributes.look(peer, skipped, run)
+    found = attribute_changes.look(peer, skipped, run)
     begun = run.baseline.get(key, {})
-    changed, large = changed_attributes.changed(found, begun)
+    changed, large = attribute_changes.changed(found, begun)
     state: Dict[str, Any] = {"values": changed, "missing": found.opaque + large if _is_users(peer, run) else large}
     if _is_users(peer, run):
         state["baseline"] = {name: print_ for name, print_ in begun.items() if name not in changed}
@@ -85,7 +85,7 @@ def by_class(state: Dict[str, Any], run: Run) -> Dict[str, Any]:
     def short(key: str) -> str:
         return key.rsplit(" ", 1)[0].rsplit(".", 1)[-1] + " " + key.rsplit(" ", 1)[-1]
 
-    here = {short(key): (key, peer) for key, peer in changed_attributes.keyed(run.peers)}
+    here = {short(key): (key, peer) for key, peer in walk_objects.keyed(run.peers)}
     made = {}
     for key, saved in state.items():
         live, peer = here.get(short(key), (key, None))
@@ -106,7 +106,7 @@ def missing(state: Dict[str, Any]) -> List[str]:
 
 def before_train_begin(state: Dict[str, Any], run: Run) -> None:
     """CSVLogger truncates its file in `on_train_begin`: it is made to append behind the rows that count."""
-    for key, peer in changed_attributes.keyed(run.peers):
+    for key, peer in walk_objects.keyed(run.peers):
         if run.family.is_peer(peer, "CSVLogger") and state.get(key, {}).get("csv_bytes"):
             size = state[key]["csv_bytes"]
             had = files.truncate_text(peer.filename, size) if os.path.exists(peer.filename) else 0
@@ -122,7 +122,7 @@ def check(state: Dict[str, Any], run: Run) -> List[str]:
 
 def changes(state: Dict[str, Any], run: Run) -> List[str]:
     """Peers that came or went since the checkpoint."""
-    live = {key for key, peer in changed_attributes.keyed(run.peers) if run.family.skipped_attributes(peer) is not None}
+    live = {key for key, peer in walk_objects.keyed(run.peers) if run.family.skipped_attributes(peer) is not None}
     names = {key: key.split(" ")[0].rsplit(".", 1)[-1] for key in live | set(state)}
     gone = ["callback {}: no longer in the list".format(names[key]) for key in state if key not in live]
     for key in sorted(live & set(state)):
@@ -134,15 +134,15 @@ def changes(state: Dict[str, Any], run: Run) -> List[str]:
 
 
 def restore(state: Dict[str, Any], run: Run) -> None:
-    for key, peer in changed_attributes.keyed(run.peers):
+    for key, peer in walk_objects.keyed(run.peers):
         saved = state.get(key)
         if not saved:
             continue
         if "own" in saved:
-            own = changed_attributes.own_state(peer)
+            own = walk_objects.own_state(peer)
             if own is not None:
                 own[1](plain_values.copy(saved["own"]))
             continue
         skipped = run.family.skipped_attributes(peer) or set()
-        for name in changed_attributes.put_back(peer, saved["values"], skipped, run):
-            run.report.because(type(peer).__name__ + "." + changed_attributes.why_lost(name, saved["values"][name]))
+        for name in set_attributes.put_back(peer, saved["values"], skipped, run):
+            run.report.because(type(peer).__name__ + "." + set_attributes.why_lost(name, saved["values"][name]))

@@ -2,7 +2,7 @@
 
 from typing import Any, Dict, Iterator, List, Tuple
 
-from keras_session_ext.state import changed_attributes, plain_values
+from keras_session_ext.state import attribute_changes, plain_values, set_attributes, walk_objects
 from keras_session_ext.state.live_run import Run
 
 NAME = "data"
@@ -21,8 +21,8 @@ def begin(run: Run) -> None:
         run.report.because(_BEHIND)
     run.source_baseline = {}
     for name, source in _sources(run):
-        if changed_attributes.own_state(source) is None:
-            run.source_baseline[name] = changed_attributes.baseline(changed_attributes.look(source, set(), run), {})
+        if walk_objects.own_state(source) is None:
+            run.source_baseline[name] = attribute_changes.baseline(attribute_changes.look(source, set(), run), {})
 
 
 def _sources(run: Run) -> Iterator[Tuple[str, Any]]:
@@ -43,11 +43,11 @@ def _state(run: Run, name: str) -> Any:
     source = dict(_sources(run)).get(name)
     if source is None:
         return None
-    own = changed_attributes.own_state(source)
+    own = walk_objects.own_state(source)
     if own is not None:
         return {"own": plain_values.copy(own[0]())}
     baseline = run.source_baseline.get(name, {})
-    values, large = changed_attributes.changed(changed_attributes.look(source, set(), run), baseline)
+    values, large = attribute_changes.changed(attribute_changes.look(source, set(), run), baseline)
     return {"values": values, "large": large, "baseline": baseline}
 
 
@@ -56,12 +56,12 @@ def restore_source(state: Dict[str, Any], run: Run, name: str = "training") -> N
     saved, source = state[name + "_source"], dict(_sources(run)).get(name)
     if not saved or source is None:
         return
-    own = changed_attributes.own_state(source)
+    own = walk_objects.own_state(source)
     if "own" in saved:
         if own is not None:
             own[1](plain_values.copy(saved["own"]))
         return
-    changed_attributes.put_back(source, saved["values"], set(), run)
+    set_attributes.put_back(source, saved["values"], set(), run)
     kind = type(source).__name__
     for large in saved["large"]:
         run.report.because("{}'s attribute {} cannot be captured; offer get_state and set_state".format(kind, large))

@@ -8,7 +8,7 @@ of all objects, such as `trainable` and a rate that a callback changes, and what
 their functions close over.
 
 A step that is traced reads Python attributes when it is traced, and never
-again: see traced_attributes.py.
+again: see attributes_when_traced.py.
 """
 
 import functools
@@ -17,9 +17,9 @@ from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Set, Tuple
 
 from keras_session_ext.backend import saving_protocol
 from keras_session_ext.errors import StateMismatch
-from keras_session_ext.state import changed_attributes, plain_values
-from keras_session_ext.state.find_attributes import VARIABLES, Places, Walk, is_standard, is_users
+from keras_session_ext.state import attribute_changes, plain_values, set_attributes, walk_objects
 from keras_session_ext.state.live_run import Run
+from keras_session_ext.state.walk_objects import VARIABLES, Places, Walk, is_standard, is_users
 
 NAME = "objects"
 
@@ -45,7 +45,7 @@ class Seen(NamedTuple):
 
 
 def _objects(run: Run) -> List[Tuple[str, Any]]:
-    return list(changed_attributes.keyed(run.family.model_objects(run.model)))
+    return list(walk_objects.keyed(run.family.model_objects(run.model)))
 
 
 # -- Python attributes
@@ -93,14 +93,14 @@ def _is_users_own(value: Any, run: Run) -> bool:
 
 def _assigned_by_user(kind: type, walk: Walk) -> FrozenSet[str]:
     """The names of attributes that the methods of the user's own classes assign."""
-    return frozenset().union(*[changed_attributes.assigned_names(method.__code__) for _, method in walk.methods(kind)])
+    return frozenset().union(*[set_attributes.assigned_names(method.__code__) for _, method in walk.methods(kind)])
 
 
 def look(run: Run) -> Seen:
     """Reads all attributes; copies those that are not the script's to say."""
     seen = Seen({}, {})
     for _, subject, places in places_of(run):
-        found = changed_attributes.read(places, run)
+        found = attribute_changes.read(places, run)
         prints = seen.prints[id(subject)] = found.fingerprints()
         begun = run.objects_begun.get(id(subject), {})
         seen.values[id(subject)] = plain_values.copy(
@@ -112,9 +112,9 @@ def begin(run: Run) -> None:
     """Remembers what the script says of each object: all but what every process makes anew."""
     run.objects_begun, run.objects_script = {}, {}
     for _, subject, places in places_of(run):
-        found = changed_attributes.read(places, run)
+        found = attribute_changes.read(places, run)
         # what is adapted once, at the first start, is not the script's to say
-        run.objects_begun[id(subject)] = {} if hasattr(subject, "adapt") else changed_attributes.baseline(found, {})
+        run.objects_begun[id(subject)] = {} if hasattr(subject, "adapt") else attribute_changes.baseline(found, {})
         run.objects_script[id(subject)] = plain_values.copy(found.values)
     run.objects_traced = run.objects_stepped = None
     run.objects_validated = run.objects_settled = False
@@ -128,7 +128,7 @@ def begin_again(script: Dict[int, Dict[str, Any]], run: Run) -> None:
         run: the live run.
     """
     for _, subject, places in places_of(run):
-        changed_attributes.put(subject, places, script.get(id(subject), {}), run)
+        set_attributes.put(subject, places, script.get(id(subject), {}), run)
 
 
 # -- the kind
@@ -138,8 +138,8 @@ def capture(run: Run) -> Dict[str, Any]:
     state: Dict[str, Any] = {"values": {}, "traced": {}, "script": {}, "own": {}, "buffers": {}, "missing": [],
                              "validated": run.objects_validated, "settled": run.objects_settled}
     for key, subject, places in places_of(run) if run.trains else ():
-        found = changed_attributes.read(places, run)
-        changed, large = changed_attributes.changed(found, run.objects_begun.get(id(subject), {}))
+        found = attribute_changes.read(places, run)
+        changed, large = attribute_changes.changed(found, run.objects_begun.get(id(subject), {}))
         state["missing"] += ["{}.{}".format(short_name(key), name) for name in found.opaque + large]
         if changed:
             state["values"][key] = changed
@@ -206,11 +206,11 @@ def before_build(state: Dict[str, Any], run: Run) -> None:
 def restore(state: Dict[str, Any], run: Run) -> None:
     run.objects_validated, run.objects_settled = (bool(state.get(name, True)) for name in ("validated", "settled"))
     for key, subject, places in places_of(run) if run.trains else ():
-        changed_attributes.put(subject, places, state["values"].get(key, {}), run)
+        set_attributes.put(subject, places, state["values"].get(key, {}), run)
     for key, _, places in places_of(run) if run.trains else ():
         values = state["values"].get(key, {})
-        for name in changed_attributes.lost(values, changed_attributes.read(places, run)):
-            run.report.because(short_name(key) + "." + changed_attributes.why_lost(name, values[name]))
+        for name in attribute_changes.lost(values, attribute_changes.read(places, run)):
+            run.report.because(short_name(key) + "." + set_attributes.why_lost(name, values[name]))
     for key, subject in _objects(run):
         if key in state["buffers"]:
             run.family.engine.set_buffers(subject, state["buffers"][key])

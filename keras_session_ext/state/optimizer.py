@@ -2,8 +2,8 @@
 
 from typing import Any, Dict, List
 
+from keras_session_ext.backend.layers_and_variables import Leaf
 from keras_session_ext.backend.transfer.plan import plan_slots
-from keras_session_ext.backend.walk_variables import Leaf
 from keras_session_ext.state.live_run import Run
 from keras_session_ext.state.variables import carry, compare, store
 

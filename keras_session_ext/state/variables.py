@@ -4,8 +4,8 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 
+from keras_session_ext.backend.layers_and_variables import Leaf
 from keras_session_ext.backend.transfer.plan import Plan, plan_weights
-from keras_session_ext.backend.walk_variables import Leaf
 from keras_session_ext.state.live_run import Run
 
 NAME = "variables"

@@ -246,7 +246,7 @@ def test_ctrl_c_is_the_scripts_to_answer_and_no_crash(tmp_path):
 def test_a_traceback_is_the_scripts_own(tmp_path):
     write(tmp_path, "def inner():\n    raise ValueError('a bug')\ninner()\n")
     _, _, err = finish(["run", "--max-restarts", "0", "train.py"], tmp_path)
-    assert "ValueError: a bug" in err and "train.py" in err and "inside_script.py" not in err
+    assert "ValueError: a bug" in err and "train.py" in err and "run_with_callbacks.py" not in err
 
 
 def test_workers_of_a_dead_script_end_with_it(tmp_path):

@@ -10,11 +10,11 @@ from harness import environment
 SCRIPT = """
 import json, numpy as np, keras
 from keras_session_ext import backend
-from keras_session_ext.backend.engines import traced_graphs
+from keras_session_ext.backend.engines import tf_function_graphs
 
 visited = []
-inputs = traced_graphs._Writes.inputs
-traced_graphs._Writes.inputs = lambda self, nodes: visited.append(len(nodes)) or inputs(self, nodes)
+inputs = tf_function_graphs._Writes.inputs
+tf_function_graphs._Writes.inputs = lambda self, nodes: visited.append(len(nodes)) or inputs(self, nodes)
 
 def measure(depth):
     model = keras.Sequential([keras.Input((4,))] + [keras.layers.Dense(4) for _ in range(depth)])
@@ -23,7 +23,7 @@ def measure(depth):
     model.fit(x, x, batch_size=2, verbose=0)
     visited.clear()
     assert backend.choose(model).why_not_exact(model) == []
-    graphs = [graph.as_graph_def() for graph in traced_graphs.graphs_of(model.train_function)]
+    graphs = [graph.as_graph_def() for graph in tf_function_graphs.graphs_of(model.train_function)]
     there = sum(len(graph.node) + sum(len(one.node_def) for one in graph.library.function) for graph in graphs)
     return sum(visited), there
 

@@ -16,7 +16,7 @@ from test_timeline import RUN
 
 import keras_session_ext
 from keras_session_ext import file_locks
-from keras_session_ext.cli import commands_page, formatting, output
+from keras_session_ext.cli import commands_page, output, readable
 from keras_session_ext.cli import main as cli
 from keras_session_ext.lifecycle import journal
 from keras_session_ext.store.run_directory import RunDirectory, list_checkpoints
@@ -247,7 +247,7 @@ def test_log(run, call):
     assert status == 0 and not err and len(lines) == len(RUN)
     assert [line.split()[3] for line in lines] == [event.kind for event in RUN]
     saved = lines[3]
-    assert "step 40" in saved and "id=c1" in saved and "size_bytes=1000" in saved and formatting.when(5) in saved
+    assert "step 40" in saved and "id=c1" in saved and "size_bytes=1000" in saved and readable.when(5) in saved
     assert call("log", run, "--tail", "2")[1].splitlines() == lines[-2:]
     assert call("log", run, "-n", "0")[1] == ""
     assert call("log", run, "-n", "2", "-k", "checkpoint_saved", "--kind", "restored")[1].splitlines() == [
@@ -756,7 +756,7 @@ def test_hostile_texts_in_errors(tmp_path, call):
     ("plain ü ✓ 漢", "plain ü ✓ 漢"), ("a\x1b[0m", "a\\x1b[0m"), ("a\nb\tc", "a\\nb\\tc"), ("\udc80", "\\udc80"),
     ("\u200b\u2066", "\\u200b\\u2066"), ("\x7f\x85", "\\x7f\\x85"), ("[bold]", "[bold]")])
 def test_clean(text, shown):
-    assert formatting.clean(text) == shown
+    assert readable.clean(text) == shown
 
 
 def test_a_reader_that_goes_away(run):

@@ -8,7 +8,7 @@ import numpy as np
 from keras_session_ext.backend.contracts.engine import Engine
 from keras_session_ext.backend.contracts.fit_access import FitAccess
 from keras_session_ext.backend.contracts.session_access import SessionAccess
-from keras_session_ext.backend.walk_variables import Leaf
+from keras_session_ext.backend.layers_and_variables import Leaf
 
 
 class KerasParts(NamedTuple):

@@ -5,7 +5,7 @@ from typing import Any, Dict, List, Sequence
 import numpy as np
 
 from keras_session_ext.backend.contracts.engine import Engine
-from keras_session_ext.backend.engines.traced_graphs import callables_within
+from keras_session_ext.backend.engines.tf_function_graphs import callables_within
 
 
 class Jax(Engine):

@@ -5,7 +5,7 @@ from typing import Any, Callable, ContextManager, Dict, List, Optional, Sequence
 import numpy as np
 
 from keras_session_ext.backend.contracts.engine import Engine
-from keras_session_ext.backend.engines.traced_graphs import graphs_of, random_ops, written_variables
+from keras_session_ext.backend.engines.tf_function_graphs import graphs_of, random_ops, written_variables
 
 
 def _raw(variable: Any) -> Any:

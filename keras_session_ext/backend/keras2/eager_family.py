@@ -10,18 +10,18 @@ import numpy as np
 
 from keras_session_ext.backend.contracts.feed import Feed, FeedListener, SilentListener
 from keras_session_ext.backend.engines.tensorflow import TensorFlow
-from keras_session_ext.backend.engines.traced_graphs import UNLISTED
+from keras_session_ext.backend.engines.tf_function_graphs import UNLISTED
 from keras_session_ext.backend.feeds.batch_tap import digest
 from keras_session_ext.backend.feeds.keras2_feed import Keras2Feed
 from keras_session_ext.backend.feeds.made_up_batches import first_that_runs, made_up_batches
 from keras_session_ext.backend.feeds.older_keras2_feed import OlderKeras2Feed
 from keras_session_ext.backend.kept_values import OfModel
-from keras_session_ext.backend.keras2.keras2_family import Keras2
-from keras_session_ext.backend.keras2.traced_numbers import numbers_taken_back
+from keras_session_ext.backend.keras2.counts_of_building import numbers_taken_back
+from keras_session_ext.backend.keras2.shared_by_keras2_families import Keras2
+from keras_session_ext.backend.layers_and_variables import Leaf
 from keras_session_ext.backend.randomness import host_random
 from keras_session_ext.backend.randomness.stateless_random_ops import SeededOps
 from keras_session_ext.backend.tf1_session.eager_session_access import EagerAccess
-from keras_session_ext.backend.walk_variables import Leaf
 
 #: counted anew in every epoch, by Keras itself
 COUNTERS = ("_train_counter", "_test_counter", "_predict_counter")

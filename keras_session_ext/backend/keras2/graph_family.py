@@ -14,7 +14,7 @@ from keras_session_ext.backend.contracts.feed import Feed, FeedListener
 from keras_session_ext.backend.engines.tensorflow_graph import TensorFlowGraph
 from keras_session_ext.backend.feeds.older_keras2_feed import OlderKeras2Feed
 from keras_session_ext.backend.kept_values import OfModel
-from keras_session_ext.backend.keras2.keras2_family import Keras2, version_of
+from keras_session_ext.backend.keras2.shared_by_keras2_families import Keras2, version_of
 from keras_session_ext.backend.randomness.redraw_kernel_ops import KernelOps
 from keras_session_ext.backend.tf1_session.graph_session_access import GraphAccess
 

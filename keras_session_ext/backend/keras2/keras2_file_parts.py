@@ -8,7 +8,7 @@ import numpy as np
 from keras_session_ext.backend.contracts.family import KerasParts
 
 if TYPE_CHECKING:
-    from keras_session_ext.backend.keras2.keras2_family import Keras2
+    from keras_session_ext.backend.keras2.shared_by_keras2_families import Keras2
 
 
 def keras2_parts(family: "Keras2", model: Any) -> KerasParts:

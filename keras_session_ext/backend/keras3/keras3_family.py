@@ -12,17 +12,17 @@ import numpy as np
 from keras_session_ext.backend.contracts.family import KerasParts
 from keras_session_ext.backend.contracts.feed import Feed, FeedListener, SilentListener
 from keras_session_ext.backend.engines import ENGINES
-from keras_session_ext.backend.engines.traced_graphs import UNLISTED, callables_within
+from keras_session_ext.backend.engines.tf_function_graphs import UNLISTED, callables_within
 from keras_session_ext.backend.feeds.batch_tap import digest
 from keras_session_ext.backend.feeds.keras3_feed import Keras3Feed
 from keras_session_ext.backend.feeds.made_up_batches import first_that_runs, made_up_batches
 from keras_session_ext.backend.kept_values import OfThread
 from keras_session_ext.backend.keras3.keras3_file_parts import keras3_parts
+from keras_session_ext.backend.layers_and_variables import Leaf, each_once, flat, leaves_of, states_of
 from keras_session_ext.backend.optimizers import as_text, optimizer_settings, optimizers_of
 from keras_session_ext.backend.randomness import host_random
-from keras_session_ext.backend.shared_family import SharedFamily
+from keras_session_ext.backend.shared_by_families import SharedFamily
 from keras_session_ext.backend.tf1_session.keras3_session_access import Keras3Access
-from keras_session_ext.backend.walk_variables import Leaf, each_once, flat, leaves_of, states_of
 from keras_session_ext.errors import UnsupportedBackend
 
 

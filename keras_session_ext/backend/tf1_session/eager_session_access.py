@@ -6,7 +6,7 @@ from typing import Any, List
 import numpy as np
 
 from keras_session_ext.backend.contracts.session_access import StandInSessionAccess
-from keras_session_ext.backend.engines.traced_graphs import forward_graph
+from keras_session_ext.backend.engines.tf_function_graphs import forward_graph
 from keras_session_ext.backend.tf1_session.scope_settings import Settings, apply_to_tensorflow
 
 

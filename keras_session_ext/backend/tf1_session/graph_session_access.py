@@ -5,8 +5,8 @@ import weakref
 from typing import Any, Iterator, List
 
 from keras_session_ext.backend.contracts.session_access import GraphSessionAccess
+from keras_session_ext.backend.layers_and_variables import weights_of
 from keras_session_ext.backend.tf1_session.scope_settings import Settings, enter_device
-from keras_session_ext.backend.walk_variables import weights_of
 from keras_session_ext.errors import UnsupportedBackend
 
 

@@ -10,10 +10,10 @@ import numpy as np
 from keras_session_ext.backend import choose
 from keras_session_ext.backend.contracts.family import Family
 from keras_session_ext.backend.contracts.session_access import GraphSessionAccess, StandInSessionAccess
+from keras_session_ext.backend.layers_and_variables import weights_of
 from keras_session_ext.backend.tf1_session.graph_session_access import checked, items_of
 from keras_session_ext.backend.tf1_session.scope_settings import as_settings
 from keras_session_ext.backend.tf1_session.symbolic_tensors import Symbols
-from keras_session_ext.backend.walk_variables import weights_of
 from keras_session_ext.errors import ConfigError, UnsupportedBackend
 from keras_session_ext.lifecycle.events import emit
 

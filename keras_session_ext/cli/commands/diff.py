@@ -5,8 +5,9 @@ from typing import Any, List, Optional, Tuple
 import click
 
 from keras_session_ext.checkpoint import reader
-from keras_session_ext.cli import formatting, path_arguments
-from keras_session_ext.cli.output import Column, Output, command
+from keras_session_ext.cli import path_arguments, readable
+from keras_session_ext.cli.output import Output, command
+from keras_session_ext.cli.tables import Column
 
 _TENSORS = (Column("tensor", wide="fold"), Column("difference"), Column("elements", right=True),
             Column("largest", right=True), Column("relative", right=True), Column("", wide="cut"))
@@ -64,8 +65,8 @@ def _same(x: Any, y: Any, atol: float, rtol: float) -> bool:
 def _draw(out: Output, found: List[Any], scalars: List[Tuple[str, Any, Any, bool]], everything: bool) -> None:
     shown = [each for each in found if everything or each.what != "same"]
     out.table(_TENSORS, [(each.name, each.what, "{:,} of {:,}".format(each.different, each.elements),
-                          "" if each.most is None else formatting.figure(each.most),
-                          "" if each.relative is None else formatting.figure(each.relative), each.detail)
+                          "" if each.most is None else readable.figure(each.most),
+                          "" if each.relative is None else readable.figure(each.relative), each.detail)
                          for each in shown])
     rows = [(name, _shown(x), _shown(y)) for name, x, y, equal in scalars if everything or not equal]
     if shown and rows:
@@ -76,10 +77,10 @@ def _draw(out: Output, found: List[Any], scalars: List[Tuple[str, Any, Any, bool
     apart = sum(each.what != "same" for each in found)
     others = sum(not equal for _, _, _, equal in scalars)
     out.line("{} and {} compared: {}".format(
-        formatting.count(len(found), "tensor"), formatting.count(len(scalars), "other value"),
+        readable.count(len(found), "tensor"), readable.count(len(scalars), "other value"),
         "all the same" if not apart and not others else "{} and {} differ".format(
-            formatting.count(apart, "tensor"), formatting.count(others, "other value"))))
+            readable.count(apart, "tensor"), readable.count(others, "other value"))))
 
 
 def _shown(value: Any) -> str:
-    return "–" if value is None else formatting.figure(value)
+    return "–" if value is None else readable.figure(value)

@@ -7,7 +7,7 @@ import click
 
 from keras_session_ext import files
 from keras_session_ext.checkpoint import reader
-from keras_session_ext.cli import formatting, path_arguments
+from keras_session_ext.cli import path_arguments, readable
 from keras_session_ext.cli.output import Output, command
 from keras_session_ext.errors import ConfigError
 from keras_session_ext.store.local import temporary_name
@@ -57,7 +57,7 @@ def export(out: Output, checkpoint: str, output: str, directory: Optional[str], 
     files.sync_directory(os.path.dirname(path))
     size = os.path.getsize(path)
     out.value(dict(told, path=path, format=form, checkpoint=opened.head.info.id, size_bytes=size))
-    out.line("{}  {}, {} of {}".format(path, formatting.size(size), formatting.count(told["tensors"], "tensor"),
+    out.line("{}  {}, {} of {}".format(path, readable.size(size), readable.count(told["tensors"], "tensor"),
                                        opened.head.info.id))
 
 
@@ -102,5 +102,5 @@ def _write(out: Output, opened: reader.Opened, temporary: str, form: str, everyt
             writing.write_safetensors(opened, temporary, tensors, told)
     if widened:
         out.note("NumPy files cannot name the dtypes of {}; they were widened: {}".format(
-            formatting.count(len(widened), "tensor"), ", ".join(widened)), "yellow")
+            readable.count(len(widened), "tensor"), ", ".join(widened)), "yellow")
     return {"tensors": len(tensors), "widened": widened}

@@ -7,7 +7,7 @@ from typing import Any, List, Optional, Tuple
 
 import click
 
-from keras_session_ext.cli import formatting, path_arguments
+from keras_session_ext.cli import path_arguments, readable
 from keras_session_ext.cli.output import Output, command
 from keras_session_ext.errors import CheckpointNotFound
 from keras_session_ext.lifecycle import journal
@@ -41,7 +41,7 @@ def log(out: Output, directory: str, tail: Optional[int], follow: bool, kinds: T
         events, skipped = journal.read_journal(path)
         _tell(out, _last(_chosen(events, kinds), tail))
         if skipped:
-            out.note("{} could not be read.".format(formatting.count(skipped, "line")), "yellow")
+            out.note("{} could not be read.".format(readable.count(skipped, "line")), "yellow")
         return
     with journal.Tail(path) as lines:
         _tell(out, _last(_chosen(lines.read(), kinds), tail))
@@ -83,12 +83,12 @@ def _line(event: LifecycleEvent) -> str:
     rest = " ".join("{}={}".format(name, _short(value)) for name, value in figures.items()
                     if name not in _LEFT_OUT and value not in (None, [], {}))
     told = "  ".join(part for part in (place, rest) if part)
-    return "{}  {:<13} {:<19} {}".format(formatting.when(event.time), event.process, event.kind, told).rstrip()
+    return "{}  {:<13} {:<19} {}".format(readable.when(event.time), event.process, event.kind, told).rstrip()
 
 
 def _short(value: Any) -> str:
     if isinstance(value, dict):
-        return "({})".format(formatting.metrics(value))
-    return "; ".join(map(str, value)) if isinstance(value, list) else formatting.figure(value)
+        return "({})".format(readable.metrics(value))
+    return "; ".join(map(str, value)) if isinstance(value, list) else readable.figure(value)
 
 

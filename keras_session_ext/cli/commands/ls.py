@@ -5,8 +5,9 @@ from typing import Any, Dict, List, Sequence
 
 import click
 
-from keras_session_ext.cli import formatting, path_arguments
-from keras_session_ext.cli.output import Cell, Column, Output, Styled, command
+from keras_session_ext.cli import path_arguments, readable
+from keras_session_ext.cli.output import Output, command
+from keras_session_ext.cli.tables import Cell, Column, Styled
 from keras_session_ext.errors import CheckpointNotFound
 from keras_session_ext.lifecycle import journal
 from keras_session_ext.lifecycle.timeline import timeline
@@ -52,30 +53,30 @@ def _list_checkpoints(out: Output, run: RunDirectory) -> None:
     out.table([_COLUMNS[index] for index in shown], [[row[index] for index in shown] for row in rows])
     for message in damaged:
         out.note("Damaged: " + message, "red")
-    out.line("{}, {}{}".format(formatting.count(len(infos), "checkpoint"), formatting.size(total),
+    out.line("{}, {}{}".format(readable.count(len(infos), "checkpoint"), readable.size(total),
                                ", {} damaged".format(len(damaged)) if damaged else ""))
 
 
 def _row(info: CheckpointInfo) -> Sequence[Cell]:
     progress = info.progress
     return (info.id, str(progress.stage), str(progress.epoch), str(progress.batch), str(progress.step),
-            formatting.age(info.created), formatting.size(info.size_bytes),
+            readable.age(info.created), readable.size(info.size_bytes),
             "yes" if info.exact else Styled("no", "yellow"), "yes" if info.finished else "",
-            formatting.metrics(info.metrics, 4), info.reason)
+            readable.metrics(info.metrics, 4), info.reason)
 
 
 def _list_runs(out: Output, directory: str, runs: List[str]) -> None:
     found = [dict(summary(path), directory=path) for path in runs]
     out.value({"directory": os.path.abspath(directory), "runs": found})
     out.table(_RUNS, [(os.path.relpath(one["directory"], directory), str(one["checkpoints"]), str(one["step"]),
-                       formatting.size(one["size_bytes"]), formatting.age(one["last_sign"]) if one["last_sign"] else "",
+                       readable.size(one["size_bytes"]), readable.age(one["last_sign"]) if one["last_sign"] else "",
                        Styled(one["status"], _STYLES.get(one["status"].split(" ")[0], ""))) for one in found])
     for one in found:
         for message in one["damaged"]:
             out.note("Damaged: " + message, "red")
     out.line("{}, {}, {}".format(
-        formatting.count(len(found), "run"), formatting.count(sum(one["checkpoints"] for one in found), "checkpoint"),
-        formatting.size(sum(one["size_bytes"] for one in found))))
+        readable.count(len(found), "run"), readable.count(sum(one["checkpoints"] for one in found), "checkpoint"),
+        readable.size(sum(one["size_bytes"] for one in found))))
 
 
 _STYLES = {"running": "green", "interrupted": "yellow", "failed": "red", "silent": "yellow"}

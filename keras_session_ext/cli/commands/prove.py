@@ -8,8 +8,9 @@ from typing import Any, List, Tuple
 import click
 
 from keras_session_ext.cli import path_arguments
-from keras_session_ext.cli import user_script as scripts
-from keras_session_ext.cli.output import Cell, Column, Output, Styled, command
+from keras_session_ext.cli import script_argument as scripts
+from keras_session_ext.cli.output import Output, command
+from keras_session_ext.cli.tables import Cell, Column, Styled
 from keras_session_ext.proof.prover import Proof, Verdict
 
 _COLUMNS = (Column("state"), Column("uninterrupted"), Column("killed"), Column("same"))

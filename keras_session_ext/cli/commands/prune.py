@@ -8,8 +8,9 @@ from typing import Any, Dict, List, Optional, Tuple
 import click
 
 from keras_session_ext import files
-from keras_session_ext.cli import formatting, path_arguments
-from keras_session_ext.cli.output import Cell, Column, Output, Styled, command
+from keras_session_ext.cli import path_arguments, readable
+from keras_session_ext.cli.output import Output, command
+from keras_session_ext.cli.tables import Cell, Column, Styled
 from keras_session_ext.config import make_policies, units
 from keras_session_ext.config.schema_file import session_schema, within
 from keras_session_ext.errors import ConfigError, DirectoryBusy
@@ -72,7 +73,7 @@ def prune(out: Output, directory: str, dry_run: bool, yes: bool, **wanted: Any) 
     _show(out, plan)
     removed: List[str] = []
     if plan.remove and not dry_run:
-        if not yes and not out.ask("Remove {}?".format(formatting.count(len(plan.remove), "checkpoint"))):
+        if not yes and not out.ask("Remove {}?".format(readable.count(len(plan.remove), "checkpoint"))):
             out.note("Nothing was removed.")
             return 1
         removed = _remove(run, plan, _planner(policy), out)
@@ -80,7 +81,7 @@ def prune(out: Output, directory: str, dry_run: bool, yes: bool, **wanted: Any) 
                "keep": [_told(info, plan) for info in plan.keep],
                "remove": [_told(info, plan) for info in plan.remove]})
     if not out.json:
-        out.note("{} removed.{}".format(formatting.count(len(removed), "checkpoint"),
+        out.note("{} removed.{}".format(readable.count(len(removed), "checkpoint"),
                                         " This was a dry run." if dry_run else ""))
     return 0
 
@@ -145,11 +146,11 @@ def _show(out: Output, plan: Plan) -> None:
     rows: List[Tuple[Cell, ...]] = []
     for info in _newest_first(plan.keep + plan.remove):
         rows.append((Styled("remove", "red") if info.id in gone else Styled("keep", "green"), info.id,
-                     str(info.progress.step), formatting.when(info.created), formatting.size(info.size_bytes),
+                     str(info.progress.step), readable.when(info.created), readable.size(info.size_bytes),
                      ", ".join(plan.reasons[info.id])))
     out.table(_COLUMNS, rows)
     out.line("{} to remove, {}; {} to keep".format(
-        formatting.count(len(plan.remove), "checkpoint"), formatting.size(sum(info.size_bytes for info in plan.remove)),
+        readable.count(len(plan.remove), "checkpoint"), readable.size(sum(info.size_bytes for info in plan.remove)),
         len(plan.keep)))
 
 

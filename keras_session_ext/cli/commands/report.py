@@ -5,7 +5,7 @@ from typing import Tuple
 
 import click
 
-from keras_session_ext.cli import formatting, path_arguments
+from keras_session_ext.cli import path_arguments, readable
 from keras_session_ext.cli.output import Output, command
 
 
@@ -24,4 +24,4 @@ def report(out: Output, directories: Tuple[str, ...], output: str) -> None:
     path = report_page.report([run for one in directories for run in path_arguments.runs_at(one)], output)
     size = os.path.getsize(path)
     out.value({"path": path, "size_bytes": size})
-    out.line("{}  {}".format(path, formatting.size(size)))
+    out.line("{}  {}".format(path, readable.size(size)))

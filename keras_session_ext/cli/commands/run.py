@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Tuple
 import click
 
 from keras_session_ext.cli import path_arguments
-from keras_session_ext.cli import user_script as scripts
+from keras_session_ext.cli import script_argument as scripts
 from keras_session_ext.cli.output import Output, command
 from keras_session_ext.launch import supervisor
 

@@ -5,8 +5,9 @@ from typing import Any, Dict, List, Optional, Tuple
 import click
 
 from keras_session_ext.checkpoint import reader
-from keras_session_ext.cli import formatting, path_arguments
-from keras_session_ext.cli.output import Cell, Column, Output, Styled, command
+from keras_session_ext.cli import path_arguments, readable
+from keras_session_ext.cli.output import Output, command
+from keras_session_ext.cli.tables import Cell, Column, Styled
 
 _TENSORS = (Column("tensor", wide="fold"), Column("kind"), Column("dtype"), Column("shape"), Column("size", right=True))
 _KINDS = (Column("kind"), Column("tensors", right=True), Column("size", right=True))
@@ -67,7 +68,7 @@ def _draw(out: Output, head: reader.Header, tensors: bool) -> None:
         if isinstance(values, dict) and values:
             out.line()
             out.line(title)
-            out.fields([(name, formatting.figure(value)) for name, value in values.items()])
+            out.fields([(name, readable.figure(value)) for name, value in values.items()])
     lacks = _lacks(fields)
     if lacks:
         out.line()
@@ -75,20 +76,20 @@ def _draw(out: Output, head: reader.Header, tensors: bool) -> None:
         for one in lacks:
             out.line("  " + one)
     out.line()
-    out.table(_KINDS, [(kind, str(sums["tensors"]), formatting.size(sums["size_bytes"]))
+    out.table(_KINDS, [(kind, str(sums["tensors"]), readable.size(sums["size_bytes"]))
                        for kind, sums in _kinds(head).items()])
     if tensors:
         out.line()
         out.table(_TENSORS, [(row.name, row.kind, row.dtype, "×".join(map(str, row.shape)) or "scalar",
-                              formatting.size(row.nbytes)) for row in head.rows])
+                              readable.size(row.nbytes)) for row in head.rows])
 
 
 def _about(head: reader.Header) -> List[Tuple[str, Cell]]:
     info, fields = head.info, head.fields
     rows: List[Tuple[str, Cell]] = [
-        ("file", info.path), ("size", "{} ({:,} bytes)".format(formatting.size(info.size_bytes), info.size_bytes)),
-        ("created", "{} ({} ago)".format(formatting.when(info.created), formatting.age(info.created))),
-        ("progress", str(info.progress)), ("in fit", formatting.spell(info.progress.elapsed_seconds)),
+        ("file", info.path), ("size", "{} ({:,} bytes)".format(readable.size(info.size_bytes), info.size_bytes)),
+        ("created", "{} ({} ago)".format(readable.when(info.created), readable.age(info.created))),
+        ("progress", str(info.progress)), ("in fit", readable.spell(info.progress.elapsed_seconds)),
         ("epochs", str(fields.get("epochs", ""))), ("saved for", info.reason),
         ("finished", "yes, the end of stage {}".format(info.progress.stage) if info.finished else "no"),
         ("generation", str(info.generation)), ("run", info.run), ("parent", str(info.parent or "none"))]

@@ -7,7 +7,7 @@ from typing import Any, Dict, Iterable, List, Tuple
 import click
 
 from keras_session_ext.checkpoint import reader
-from keras_session_ext.cli import formatting, path_arguments
+from keras_session_ext.cli import path_arguments, readable
 from keras_session_ext.cli.output import Output, command
 from keras_session_ext.errors import CheckpointCorrupt, CheckpointNotFound
 
@@ -66,5 +66,5 @@ def _verify(out: Output, path: str, told: Any, alone: bool) -> Iterable[Dict[str
     if problem:
         out.line("DAMAGED  {}: {}".format(path, problem), "red")
     else:
-        out.line("valid    {}  {} in {}".format(path, formatting.size(size), formatting.spell(seconds)))
+        out.line("valid    {}  {} in {}".format(path, readable.size(size), readable.spell(seconds)))
     return [{"path": path, "valid": not problem, "problem": problem, "size_bytes": size, "seconds": seconds}]

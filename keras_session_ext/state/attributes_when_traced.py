@@ -12,7 +12,7 @@ exact: which shapes were traced with which values is not known.
 from typing import Any, Callable, Dict, List, Optional
 
 from keras_session_ext.backend.hooks.watch_train_step import watch_train_step
-from keras_session_ext.state import changed_attributes, plain_values
+from keras_session_ext.state import attribute_changes, plain_values, set_attributes
 from keras_session_ext.state.live_run import Run
 from keras_session_ext.state.objects import Seen, Values, look, places_of, read_when_traced, short_name
 
@@ -66,7 +66,7 @@ def _changed(run: Run, since: Seen) -> List[str]:
     found = []
     for key, subject, places in places_of(run):
         then, names = since.prints.get(id(subject), {}), read_when_traced(places)
-        prints = changed_attributes.read(places, run).fingerprints()
+        prints = attribute_changes.read(places, run).fingerprints()
         found += ["{}.{}".format(short_name(key), name) for name, print_ in prints.items()
                   if name in names and then.get(name) != print_]
     return found
@@ -106,7 +106,7 @@ class TracedAttributes:
         self.validated = bool(state.get("validated", True))
         self._then: Values = {key: dict(values) for key, values in state["traced"].items()}
         for key, subject, places in places_of(run) if state["script"] else ():
-            found = dict(changed_attributes.read(places, run).values, **run.objects_script.get(id(subject), {}))
+            found = dict(attribute_changes.read(places, run).values, **run.objects_script.get(id(subject), {}))
             copies = {name: plain_values.copy(found[name]) for name in state["script"].get(key, ()) if name in found}
             self._then.setdefault(key, {}).update(copies)
         self._differ = self._then  # those that do not have their value of then
@@ -118,7 +118,7 @@ class TracedAttributes:
             self._then = self._differ = {}
             return
         for key, _, places in places_of(self._run):
-            found, then = changed_attributes.read(places, self._run).values, self._then.setdefault(key, {})
+            found, then = attribute_changes.read(places, self._run).values, self._then.setdefault(key, {})
             then.update({name: plain_values.copy(found[name]) for name in read_when_traced(places)
                          if name in found and name not in then})
         self.look()
@@ -127,7 +127,7 @@ class TracedAttributes:
         """An epoch begins, and every callback was told: finds what has changed."""
         self._differ = {}
         for key, _, places in places_of(self._run):
-            prints = changed_attributes.read(places, self._run).fingerprints()
+            prints = attribute_changes.read(places, self._run).fingerprints()
             changed = {name: value for name, value in self._then.get(key, {}).items()
                        if prints.get(name) != plain_values.fingerprint(value)}
             if changed:
@@ -154,7 +154,7 @@ class TracedAttributes:
         for key, subject, places in places_of(self._run):
             wanted = values.get(key, {})
             if wanted:
-                found = changed_attributes.read(places, self._run).values
+                found = attribute_changes.read(places, self._run).values
                 before[key] = {name: plain_values.copy(found[name]) for name in wanted if name in found}
-                changed_attributes.put(subject, places, wanted, self._run)
+                set_attributes.put(subject, places, wanted, self._run)
         return before

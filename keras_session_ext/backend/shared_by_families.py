@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_session_ext.backend.contracts.family import Family
 from keras_session_ext.backend.hooks.fit_frames import calling_list, frame_of_fit, frames
-from keras_session_ext.backend.walk_variables import Leaf
+from keras_session_ext.backend.layers_and_variables import Leaf
 
 #: attributes of Keras's own callbacks that Keras derives again by itself, or that are the script's to say
 NOT_STATE: Dict[str, Optional[FrozenSet[str]]] = {

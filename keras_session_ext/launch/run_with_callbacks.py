@@ -1,10 +1,10 @@
 """Runs a script as `python script.py` would, with the session's callbacks added to what it trains.
 
-    python -m keras_session_ext.launch.inside_script TIE SETTINGS SCRIPT ARGUMENTS…
+    python -m keras_session_ext.launch.run_with_callbacks TIE SETTINGS SCRIPT ARGUMENTS…
 
 Started by supervisor.py. TIE is the number of the socket to the supervisor,
 SETTINGS are JSON: `config`, the effective configuration of the session, or
-`proof`, what proof/state_trace.py needs; and `module`, whether SCRIPT is the name of
+`proof`, what proof/note_states.py needs; and `module`, whether SCRIPT is the name of
 a module, as for `python -m`.
 """
 
@@ -21,7 +21,7 @@ import types
 from typing import Any, Dict, List, Optional, Tuple
 
 from keras_session_ext import files
-from keras_session_ext.backend.hooks.intercept_fit import Done, intercept
+from keras_session_ext.backend.hooks.patch_fit_on_import import Done, intercept
 from keras_session_ext.errors import SessionError
 from keras_session_ext.lifecycle import events
 
@@ -88,7 +88,7 @@ class Launch:
 
     def _make(self) -> List[Any]:
         if "proof" in self._settings:
-            from keras_session_ext.proof.state_trace import Trace
+            from keras_session_ext.proof.note_states import Trace
 
             self._proof = Trace(self._settings["proof"], self._tie.tell)
             return [self._proof.checkpoint]

@@ -101,7 +101,7 @@ def _near(script: str) -> str:
 
 def command(settings: Dict[str, Any], script: str, arguments: List[str]) -> List[str]:
     """The command of `supervisor.Child`."""
-    module = "keras_session_ext.launch.inside_script"
+    module = "keras_session_ext.launch.run_with_callbacks"
     return [sys.executable, "-u", "-m", module, "{tie}", json.dumps(settings), script, *arguments]
 
 

@@ -13,7 +13,7 @@ import random
 import sys
 import sysconfig
 import types
-from typing import Any, Dict, FrozenSet, Iterator, Sequence, Tuple
+from typing import Any, Dict, FrozenSet, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -261,3 +261,22 @@ def _is_builtin(value: Any) -> bool:
     """A function or method written in C."""
     return callable(value) and not is_users(type(value)) and not isinstance(
         value, (types.FunctionType, types.MethodType, functools.partial))
+
+
+def keyed(subjects: List[Any]) -> Iterator[Tuple[str, Any]]:
+    """Objects by class and occurrence, so that an added one does not shift the others."""
+    seen: Dict[str, int] = {}
+    for subject in subjects:
+        kind = subject if isinstance(subject, types.FunctionType) else type(subject)
+        name = "{}.{}".format(kind.__module__, kind.__qualname__)
+        seen[name] = seen.get(name, -1) + 1
+        yield "{} {}".format(name, seen[name]), subject
+
+
+def own_state(subject: Any) -> Optional[Tuple[Any, Any]]:
+    """The object's own (get, set) functions of its state, where it offers them."""
+    for get, put in (("get_state", "set_state"), ("state_dict", "load_state_dict")):
+        pair = getattr(subject, get, None), getattr(subject, put, None)
+        if all(map(callable, pair)):
+            return pair
+    return None
