@@ -2,7 +2,7 @@
 
 import os
 import re
-from typing import Any, Optional, Union
+from typing import Any, Optional, Tuple, Type, Union
 
 from keras_session_ext.errors import ConfigError
 
@@ -55,3 +55,11 @@ def url_problem(path: str) -> Optional[str]:
         return None
     return ("{}:// and other stores behind a URL are not supported yet: name a folder, such as one the store is "
             "mounted at".format(found.group(1)))
+
+
+def positive(name: str, value: Any, kinds: Tuple[Type[float], ...] = (int,)) -> Any:
+    """Returns `value`, or raises `ConfigError` naming the argument."""
+    if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
+        expected = "a positive whole number" if kinds == (int,) else "a positive number of seconds"
+        raise ConfigError("Invalid value for argument `{}`. Expected {}. Received: {!r}".format(name, expected, value))
+    return value

@@ -50,7 +50,7 @@ BACKEND_FLOORS = [
     {"engines": "", "kept_values": ""},
     {"contracts": "", "randomness": "", "hooks": "", "transfer": "",
      "optimizers": "", "saving_protocol": ""},
-    {"tf1_session.scope_settings": "", "tf1_session.__init__": "", "layers_and_variables": ""},
+    {"tf1_session.scope_settings": "", "tf1_session.__init__": "", "layers_and_variables": "", "closures": ""},
 ]
 
 

@@ -8,9 +8,9 @@ and says for each what happens and why; the idea is restic's
 import math
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
+from keras_session_ext.arguments import positive
 from keras_session_ext.errors import ConfigError
 from keras_session_ext.policies.monitor import Monitor
-from keras_session_ext.policies.save import positive
 from keras_session_ext.progress import CheckpointInfo
 
 

@@ -8,21 +8,14 @@ with `logs={}` and after every epoch with the epoch's logs.
 import logging
 import signal as signal_module
 import time
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Type, Union
+from typing import Any, Callable, Dict, Iterable, List, Optional, Union
 
+from keras_session_ext.arguments import positive
 from keras_session_ext.errors import ConfigError
 from keras_session_ext.policies.monitor import Monitor
 from keras_session_ext.progress import Progress
 
 logger = logging.getLogger("keras_session_ext")
-
-
-def positive(name: str, value: Any, kinds: Tuple[Type[float], ...] = (int,)) -> Any:
-    """Returns `value`, or raises `ConfigError` naming the argument."""
-    if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
-        expected = "a positive whole number" if kinds == (int,) else "a positive number of seconds"
-        raise ConfigError("Invalid value for argument `{}`. Expected {}. Received: {!r}".format(name, expected, value))
-    return value
 
 
 class SavePolicy:

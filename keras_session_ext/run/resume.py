@@ -23,7 +23,7 @@ from keras_session_ext import state
 from keras_session_ext.errors import SessionError, StateMismatch
 from keras_session_ext.progress import ResumeReport
 from keras_session_ext.run.lineage import Candidate
-from keras_session_ext.state import attribute_changes, walk_objects
+from keras_session_ext.run.script_settings import compare
 from keras_session_ext.state.attributes_when_traced import TracedAttributes
 
 #: settings that make another fit of it, beside those of the optimizer
@@ -109,7 +109,7 @@ class Resume:
         run, states, candidate = self._run, self._states, self.candidate
         if run.foreign:
             self._begin_epoch_anew()
-        self.report.changes = _compare(candidate.fields["script"], script, strictly=not run.foreign)
+        self.report.changes = compare(candidate.fields["script"], script, strictly=not run.foreign)
         self.report.changes += state.callbacks.changes(states["callbacks"], run)
         self._check()
         run.stopped = bool(candidate.fields["stopped"])
@@ -217,7 +217,7 @@ class Resume:
         """
         then = self.candidate.fields["script"]
         common = [name for name in then if name in script and (name.startswith("optimizer") or name in _OF_THE_FIT)]
-        problems = _compare({name: then[name] for name in common}, {name: script[name] for name in common})
+        problems = compare({name: then[name] for name in common}, {name: script[name] for name in common})
         if problems and not self._run.foreign:
             raise StateMismatch(
                 "This is the fit number {} of the run, which has finished with other settings and is not trained "
@@ -319,35 +319,3 @@ def restore_weights(candidate: Candidate, run: state.Run) -> None:
     state.variables.restore(states["variables"], run)
     if not run.foreign:
         state.objects.restore(states.get("objects", state.objects.NOTHING), run)
-
-
-def describe_script(run: state.Run, epochs: int) -> Dict[str, Any]:
-    """Settings of model, data and callbacks, for finding what a later script says differently."""
-    made = dict(run.family.script(run.model), epochs=epochs)
-    made.update({"data." + name: value for name, value in run.feed.describe().items()})
-    for key, peer in walk_objects.keyed(run.peers):
-        skipped = run.family.skipped_attributes(peer)
-        if skipped is None:
-            continue
-        values = attribute_changes.look(peer, skipped, run).values
-        said = run.baseline.get(key, values)  # without what `on_train_begin` set
-        name = key.split(" ")[0].rsplit(".", 1)[-1]
-        made.update({"{}.{}".format(name, attribute): value for attribute, value in values.items()
-                     if not attribute.startswith("_") and isinstance(value, (bool, int, float, str))
-                     and value == value and attribute in said})
-    return {name: value if isinstance(value, (bool, int, str, type(None))) else repr(value)
-            for name, value in made.items()}
-
-
-def _compare(then: Dict[str, Any], now: Dict[str, Any], strictly: bool = True) -> List[str]:
-    """Every setting that differs, one line each; or only of those that both Kerases tell, and by more than rounding."""
-    names = sorted(set(then) | set(now) if strictly else set(then) & set(now) - {"data.batches"})
-    return ["{}: {} at the checkpoint, {} now".format(name, then.get(name, "nothing"), now.get(name, "nothing"))
-            for name in names if then.get(name) != now.get(name) and (strictly or not _alike(then[name], now[name]))]
-
-
-def _alike(one: Any, other: Any) -> bool:
-    try:
-        return abs(float(one) - float(other)) <= 1e-6 * abs(float(one))
-    except (TypeError, ValueError):
-        return False

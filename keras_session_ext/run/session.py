@@ -31,8 +31,9 @@ from keras_session_ext.policies.keep import as_keep_policy
 from keras_session_ext.policies.save import AnyPolicy, OnSignal, as_policy
 from keras_session_ext.progress import Progress
 from keras_session_ext.run.lineage import Lineage, as_restore_setting
-from keras_session_ext.run.resume import Resume, describe_script
+from keras_session_ext.run.resume import Resume
 from keras_session_ext.run.saves import DRAIN_SECONDS, EXIT_SECONDS, Saves, drain_directory
+from keras_session_ext.run.script_settings import describe_script
 from keras_session_ext.run.signals import ENDING, SignalWatch, signal_name
 from keras_session_ext.run.snapshot import Snapshot, take_snapshot, why_not_exact
 from keras_session_ext.run.stages import Stages
@@ -45,8 +46,7 @@ class Session:
     """One run in this process.
 
     Args:
-        directory, save, keep, restore, background, on_error, verbose, group, witness, stop_is_final: as of
-            `SessionCheckpoint`.
+        directory and all others up to stop_is_final: as of `SessionCheckpoint`.
         family: the adapter of the Keras in use.
         is_running: tells from an interrupted frame whether the driver's loop is still there, for signals.
 

@@ -3,7 +3,7 @@
 import pytest
 
 from keras_session_ext.backend.transfer.plan import plan_slots, plan_weights
-from keras_session_ext.run import resume
+from keras_session_ext.run import script_settings
 
 
 def layer(name, kind, weights, **layout):
@@ -132,5 +132,5 @@ def test_what_two_kerases_call_differently_is_no_change_of_the_script():
             "data.batches": None}
     now = {"optimizer.learning_rate": "0.0010000000474974513", "optimizer.clipnorm": "None", "loss": "mae", "epochs": 3,
            "data.batches": 45}
-    assert resume._compare(then, now, strictly=False) == ["loss: mse at the checkpoint, mae now"]
-    assert len(resume._compare(then, now)) == 5
+    assert script_settings.compare(then, now, strictly=False) == ["loss: mse at the checkpoint, mae now"]
+    assert len(script_settings.compare(then, now)) == 5

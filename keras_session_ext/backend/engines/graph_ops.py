@@ -41,3 +41,18 @@ def ops_behind(ops: List[Any]) -> Iterator[Any]:
         seen.add(op)
         yield op
         left += [tensor.op for tensor in op.inputs] + list(op.control_inputs)
+
+
+def op_definition(op: str) -> Any:
+    """What TensorFlow says of an op; None of one that it does not know."""
+    from tensorflow.python.framework import op_def_registry
+
+    if hasattr(op_def_registry, "get"):
+        return op_def_registry.get(op)
+    return op_def_registry.get_registered_ops().get(op)  # TensorFlow 1.15
+
+
+def is_stateful(op: str) -> bool:
+    """Whether TensorFlow calls an op stateful; of one that it does not know, nobody can tell."""
+    definition = op_definition(op)
+    return definition is None or bool(definition.is_stateful)

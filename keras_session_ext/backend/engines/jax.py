@@ -4,8 +4,8 @@ from typing import Any, Dict, List, Sequence
 
 import numpy as np
 
+from keras_session_ext.backend.closures import callables_within
 from keras_session_ext.backend.contracts.engine import Engine
-from keras_session_ext.backend.engines.tf_function_graphs import callables_within
 
 
 class Jax(Engine):

@@ -1,7 +1,8 @@
 """What TensorFlow's traced functions do: their graphs, the random ops in them, the variables that they write to."""
 
-from typing import Any, Dict, FrozenSet, Iterator, List, Sequence, Set, Tuple
+from typing import Any, Dict, FrozenSet, Iterator, List, Set, Tuple
 
+from keras_session_ext.backend.closures import callables_within
 from keras_session_ext.errors import UnsupportedBackend
 
 #: the reason that a report gives
@@ -13,14 +14,6 @@ _READS = frozenset(["ReadVariableOp", "VariableShape", "ResourceGather", "Resour
 _RESOURCE = 20  # DT_RESOURCE of tensorflow/core/framework/types.proto: the handle of a variable
 #: ops whose first input chooses the function; the others are its arguments
 _BRANCHES = frozenset(["If", "StatelessIf", "Case", "StatelessCase"])
-
-
-def callables_within(functions: Sequence[Any]) -> Iterator[Any]:
-    """These functions, and what they close over."""
-    for function in functions:
-        yield function
-        for cell in getattr(function, "__closure__", None) or ():
-            yield cell.cell_contents
 
 
 def graphs_of(function: Any) -> List[Any]:

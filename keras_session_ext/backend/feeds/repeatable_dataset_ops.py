@@ -10,6 +10,8 @@ number of their version.
 import re
 from typing import Any, Dict, FrozenSet, List, Optional
 
+from keras_session_ext.backend.engines.graph_ops import is_stateful, op_definition
+
 _SHUFFLED = ("if it is seeded; iterators that were made before are made again; one shuffle behind another from "
              "TensorFlow 2.10 on")
 #: name -> why it repeats, or under which condition, which tf_dataset.py looks at
@@ -112,7 +114,7 @@ def op_reasons(node: Any, named: Dict[str, Any]) -> List[str]:
         return _node_reasons(name, node, named)
     if node.op in _PYTHON_OPS:
         return [_PYTHON]
-    if name in OPS or not _stateful(node.op):
+    if name in OPS or not is_stateful(node.op):
         return []
     if node.op.startswith(_RANDOM_OPS):
         return ["a function of the dataset uses the random op {}, whose state is hidden; {}".format(
@@ -129,7 +131,7 @@ def _node_reasons(name: str, node: Any, named: Dict[str, Any]) -> List[str]:
     if node.attr["deterministic"].s == b"false" or node.attr["sloppy"].b:
         reasons.append("the dataset's {} has deterministic=False; leave it out".format(name))
     if name.startswith(("Shuffle", "Random")):
-        seeds = [_constant(given, named) for argument, given in zip(_definition(node.op).input_arg, node.input)
+        seeds = [_constant(given, named) for argument, given in zip(op_definition(node.op).input_arg, node.input)
                  if argument.name in ("seed", "seed2")]
         if seeds and seeds[0] is None:  # the second one is computed: tf.data sees to it that not both are zero
             reasons.append("a {} within a function of the dataset has a seed that is not known; write it as a "
@@ -153,16 +155,3 @@ def _constant(name: str, named: Dict[str, Any]) -> Optional[int]:
     return int(value) if value.ndim == 0 and value.dtype.kind in "iu" else None
 
 
-def _definition(op: str) -> Any:
-    """What TensorFlow says of an op; None of one that it does not know."""
-    from tensorflow.python.framework import op_def_registry
-
-    if hasattr(op_def_registry, "get"):
-        return op_def_registry.get(op)
-    return op_def_registry.get_registered_ops().get(op)  # TensorFlow 1.15
-
-
-def _stateful(op: str) -> bool:
-    """Whether TensorFlow calls an op stateful; of one that it does not know, nobody can tell."""
-    definition = _definition(op)
-    return definition is None or bool(definition.is_stateful)

@@ -9,10 +9,11 @@ from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
+from keras_session_ext.backend.closures import callables_within
 from keras_session_ext.backend.contracts.family import KerasParts
 from keras_session_ext.backend.contracts.feed import Feed, FeedListener, SilentListener
 from keras_session_ext.backend.engines import ENGINES
-from keras_session_ext.backend.engines.tf_function_graphs import UNLISTED, callables_within
+from keras_session_ext.backend.engines.tf_function_graphs import UNLISTED
 from keras_session_ext.backend.feeds.batch_tap import digest
 from keras_session_ext.backend.feeds.keras3_feed import Keras3Feed
 from keras_session_ext.backend.feeds.made_up_batches import first_that_runs, made_up_batches
