@@ -10,7 +10,8 @@ from keras_session_ext.arguments import LocalPath, local_path
 from keras_session_ext.backend.tf1_session.shim import observe
 from keras_session_ext.checkpoint.header import plain_metrics
 from keras_session_ext.errors import ConfigError
-from keras_session_ext.first_and_last_callbacks import Bound, First, Last, Passing, callback_class_of
+from keras_session_ext.first_and_last_callbacks import First, Last, Passing
+from keras_session_ext.keras_callback_class import Bound, callback_class_of
 from keras_session_ext.lifecycle import journal
 from keras_session_ext.lifecycle.record import Record, place
 from keras_session_ext.policies.keep import KeepLast, KeepPolicy

@@ -21,7 +21,7 @@ FLOORS = [
     {"proof": "two runs of a script compared"},
     {"config": "from a config to callbacks"},
     {"callbacks": "Keras's hooks", "session_file": "saving outside fit"},
-    {"first_and_last_callbacks": "what stands around all other callbacks"},
+    {"first_and_last_callbacks": "what stands around all others", "keras_callback_class": "ours as Keras's"},
     {"run": "when, what, where, keep, restore; the drivers"},
     {"state": "what a session is made of, one file per kind", "store.find_runs": "runs below a folder"},
     {"store.run_directory": "names, generations, retention"},
@@ -51,6 +51,7 @@ BACKEND_FLOORS = [
     {"contracts": "", "randomness": "", "hooks": "", "transfer": "",
      "optimizers": "", "saving_protocol": ""},
     {"tf1_session.scope_settings": "", "tf1_session.__init__": "", "layers_and_variables": "", "closures": ""},
+    {"nested_values": ""},
 ]
 
 

@@ -1,7 +1,9 @@
 """Variables as the adapters see them."""
 
 import re
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Tuple
+from typing import Any, Iterable, Iterator, List, NamedTuple, Tuple
+
+from keras_session_ext.backend.nested_values import flat
 
 
 class Leaf(NamedTuple):
@@ -62,22 +64,3 @@ def layers_of(layer: Any) -> Iterator[Any]:
             yield from layers_of(part)
 
 
-def flat(value: Any) -> Iterator[Any]:
-    """What is in nested lists, tuples and dicts, without what is None."""
-    if isinstance(value, dict):
-        for key in sorted(value, key=str):
-            yield from flat(value[key])
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from flat(item)
-    elif value is not None:
-        yield value
-
-
-def each_once(values: Iterable[Any]) -> List[Any]:
-    """Objects in the order they came first; names (text) are none."""
-    found: Dict[int, Any] = {}
-    for value in values:
-        if not isinstance(value, (str, int, float)):
-            found.setdefault(id(value), value)
-    return list(found.values())

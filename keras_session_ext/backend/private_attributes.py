@@ -86,7 +86,7 @@ PRIVATE = {
     # symbolic tensors: tf1_session/symbolic_tensors.py
     "_inbound_nodes": ("Layer", TF + ", " + K3, SHIM),
     "_keras_history": ("KerasTensor", TF + ", " + K3, SHIM),
-    # TensorFlow: engines/tensorflow.py, feeds/tf_dataset.py, feeds/older_keras2_feed.py
+    # TensorFlow: engines/tensorflow.py, feeds/walk_tf_dataset.py, feeds/older_keras2_feed.py
     "_deterministic": ("Dataset", "TF 2.20, 2.21", STATE3),
     "_filename": ("CacheDataset", TF, NODES),
     "_func": ("StructuredFunctionWrapper", TF, NODES),

@@ -212,7 +212,7 @@ def test_a_shuffle_behind_another_is_told_or_comes_again():
     """A shuffle reads what stands before it, and so draws the orders there, with its first element."""
     import tensorflow as tf
 
-    from keras_session_ext.backend.feeds import tf_dataset
+    from keras_session_ext.backend.feeds import walk_tf_dataset
 
     def make():
         files = tf.data.Dataset.range(8).shuffle(8, seed=1)
@@ -223,9 +223,9 @@ def test_a_shuffle_behind_another_is_told_or_comes_again():
 
     whole, again = make(), make()
     orders = [order(whole) for _ in range(3)]
-    tf_dataset.advance(again, 2)
+    walk_tf_dataset.advance(again, 2)
     assert orders[0] != orders[1]
-    assert order(again) == orders[2] or "shuffled twice" in "; ".join(tf_dataset.why_not_exact(whole))
+    assert order(again) == orders[2] or "shuffled twice" in "; ".join(walk_tf_dataset.why_not_exact(whole))
 
 
 def _trainings_of_threads(keras, folder, count, threads):

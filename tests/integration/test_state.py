@@ -7,7 +7,7 @@ import textwrap
 import pytest
 from harness import environment
 
-from keras_session_ext.backend.feeds import tf_dataset
+from keras_session_ext.backend.feeds import walk_tf_dataset
 
 pytestmark = pytest.mark.slow
 
@@ -120,5 +120,5 @@ def test_what_a_dataset_is_made_of(make, text):
     import tensorflow as tf
 
     tf.random.set_seed(None)  # another test may have set it in this process
-    reasons = tf_dataset.why_not_exact(make(tf, tf.data.Dataset.range(10)))
+    reasons = walk_tf_dataset.why_not_exact(make(tf, tf.data.Dataset.range(10)))
     assert (reasons == []) if text is None else text in "; ".join(reasons)

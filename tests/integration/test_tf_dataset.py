@@ -9,7 +9,7 @@ from harness import environment
 
 SCRIPT = """
 import json, os, sys, tempfile, numpy as np, keras, tensorflow as tf
-from keras_session_ext.backend.feeds import tf_dataset
+from keras_session_ext.backend.feeds import walk_tf_dataset
 
 D = tf.data.Dataset
 folder = tempfile.mkdtemp()
@@ -138,14 +138,14 @@ def elements(dataset):
 made, again = pipelines(), pipelines()
 found = {}
 for name, (dataset, word) in made.items():
-    reasons = tf_dataset.why_not_exact(dataset)
+    reasons = walk_tf_dataset.why_not_exact(dataset)
     line = found[name] = {"reasons": reasons, "word": word, "repeats": None}
     if not reasons:
         epochs = [elements(dataset) for _ in range(3)]
         other = again[name][0]
-        tf_dataset.advance(other, 2)
+        walk_tf_dataset.advance(other, 2)
         line["repeats"] = elements(other) == epochs[2]
-        line["content"] = tf_dataset.content(dataset) == tf_dataset.content(other)
+        line["content"] = walk_tf_dataset.content(dataset) == walk_tf_dataset.content(other)
 print(json.dumps(found))
 """
 

@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 import xxhash
 
 from keras_session_ext.backend.contracts.feed import FeedListener, LoopFeed
-from keras_session_ext.backend.feeds import tf_dataset
+from keras_session_ext.backend.feeds import walk_tf_dataset
 from keras_session_ext.backend.feeds.batch_tap import digest
 from keras_session_ext.backend.feeds.shared_feed import SharedFeed, drop
 from keras_session_ext.backend.randomness import host_random
@@ -50,7 +50,7 @@ class Keras2Feed(SharedFeed, LoopFeed):
         self._orders = 0  # orders of shuffled arrays that earlier iterators used up
         self._ended = False
         self._order: Optional[SeededOps] = None
-        self._pipeline: Optional[tf_dataset.Pipeline] = None
+        self._pipeline: Optional[walk_tf_dataset.Pipeline] = None
         self._chain: Dict[int, str] = {0: ""}
         self._made = 0
         self._draws: set = set()
@@ -104,8 +104,8 @@ class Keras2Feed(SharedFeed, LoopFeed):
 
     def shares_shuffle(self, validation: Any) -> List[str]:
         """The reason why, if training and validation draw their order from one shuffle."""
-        if self.source == "tf.data.Dataset" and tf_dataset.shared_shuffles(self._handler._dataset, validation):
-            return [tf_dataset.SHARED]
+        if self.source == "tf.data.Dataset" and walk_tf_dataset.shared_shuffles(self._handler._dataset, validation):
+            return [walk_tf_dataset.SHARED]
         return []
 
     def describe(self) -> Dict[str, Any]:
@@ -121,9 +121,9 @@ class Keras2Feed(SharedFeed, LoopFeed):
         value = self._handler._steps_per_execution
         return int(value.numpy()) if hasattr(value, "numpy") else int(value)
 
-    def _look(self) -> tf_dataset.Pipeline:
+    def _look(self) -> walk_tf_dataset.Pipeline:
         if self._pipeline is None:
-            self._pipeline = tf_dataset.Pipeline(self._handler._dataset)
+            self._pipeline = walk_tf_dataset.Pipeline(self._handler._dataset)
         return self._pipeline
 
     def content(self) -> Dict[str, str]:
@@ -293,7 +293,7 @@ class Keras2Feed(SharedFeed, LoopFeed):
     def advance(self, iterators: int) -> None:
         self._iterators = iterators
         if self.source == "tf.data.Dataset":
-            tf_dataset.advance(self._handler._dataset, iterators)
+            walk_tf_dataset.advance(self._handler._dataset, iterators)
 
     def drew_ahead(self, name: str) -> bool:
         return name in self._draws

@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from keras_session_ext.backend.contracts.engine import Engine
 from keras_session_ext.backend.contracts.feed import FeedListener
-from keras_session_ext.backend.feeds import tf_dataset
+from keras_session_ext.backend.feeds import walk_tf_dataset
 from keras_session_ext.backend.feeds.array_order import Order
 from keras_session_ext.backend.feeds.batch_tap import Tap
 from keras_session_ext.backend.feeds.keras3_sources import CountedDataset, Pass, drop_leftovers
@@ -51,7 +51,7 @@ class Keras3Feed(SharedFeed):
         self._before_draw: Dict[str, Any] = {}
         self._left: Any = None  # the source's own state at the end of the last pass
         self._order: Any = None
-        self._pipeline: Optional[tf_dataset.Pipeline] = None
+        self._pipeline: Optional[walk_tf_dataset.Pipeline] = None
         self._ended = False
         self._original_epoch = iterator._enumerate_iterator
         self._original_pass = iterator._get_iterator
@@ -107,8 +107,8 @@ class Keras3Feed(SharedFeed):
 
     def shares_shuffle(self, validation: Any) -> List[str]:
         """The reason why, if training and validation draw their order from one shuffle."""
-        if self.source == "tf.data.Dataset" and tf_dataset.shared_shuffles(self.dataset, validation):
-            return [tf_dataset.SHARED]
+        if self.source == "tf.data.Dataset" and walk_tf_dataset.shared_shuffles(self.dataset, validation):
+            return [walk_tf_dataset.SHARED]
         return []
 
     def describe(self) -> Dict[str, Any]:
@@ -124,9 +124,9 @@ class Keras3Feed(SharedFeed):
             "shuffle": str(self.shuffle),
         }
 
-    def _look(self) -> tf_dataset.Pipeline:
+    def _look(self) -> walk_tf_dataset.Pipeline:
         if self._pipeline is None:
-            self._pipeline = tf_dataset.Pipeline(self.dataset)
+            self._pipeline = walk_tf_dataset.Pipeline(self.dataset)
         return self._pipeline
 
     def content(self) -> Dict[str, str]:
@@ -307,7 +307,7 @@ class Keras3Feed(SharedFeed):
     def advance(self, iterators: int) -> None:
         self._iterators = iterators
         if self.source == "tf.data.Dataset":
-            tf_dataset.advance(self.dataset, iterators)
+            walk_tf_dataset.advance(self.dataset, iterators)
 
     def _restart_pass(self) -> None:
         start = self._resume["start"]

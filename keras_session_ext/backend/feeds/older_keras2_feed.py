@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, List, Optional
 import numpy as np
 
 from keras_session_ext.backend.contracts.feed import FeedListener, LoopFeed
-from keras_session_ext.backend.feeds import tf_dataset
+from keras_session_ext.backend.feeds import walk_tf_dataset
 from keras_session_ext.backend.feeds.shared_feed import SharedFeed, drop
 from keras_session_ext.backend.hooks.fit_frames import frames, set_local
 from keras_session_ext.backend.randomness import host_random
@@ -142,8 +142,8 @@ class OlderKeras2Feed(SharedFeed, LoopFeed):
 
     def why_not_exact(self) -> List[str]:
         if self.source == "tf.data.Dataset":
-            reasons = tf_dataset.why_not_exact(self._dataset)
-            if self._session_run is not None and tf_dataset.reshuffles(self._dataset):
+            reasons = walk_tf_dataset.why_not_exact(self._dataset)
+            if self._session_run is not None and walk_tf_dataset.reshuffles(self._dataset):
                 reasons.append("this Keras keeps the dataset's shuffle in an iterator of the graph that no one can "
                                "read; shuffle arrays with fit(shuffle=True) instead")
             return reasons
@@ -308,7 +308,7 @@ class OlderKeras2Feed(SharedFeed, LoopFeed):
     def advance(self, iterators: int) -> None:
         """Makes the next iterator the one after so many others; a graph keeps its iterators."""
         if self._session_run is None and self._dataset is not None:
-            tf_dataset.advance(self._dataset, iterators)
+            walk_tf_dataset.advance(self._dataset, iterators)
 
     def begin_with(self, epoch: int) -> None:
         set_local(self._frame, "epoch" if self._name is None else "initial_epoch", epoch)

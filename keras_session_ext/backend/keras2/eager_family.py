@@ -16,8 +16,8 @@ from keras_session_ext.backend.feeds.keras2_feed import Keras2Feed
 from keras_session_ext.backend.feeds.made_up_batches import first_that_runs, made_up_batches
 from keras_session_ext.backend.feeds.older_keras2_feed import OlderKeras2Feed
 from keras_session_ext.backend.kept_values import OfModel
-from keras_session_ext.backend.keras2.counts_of_building import numbers_taken_back
 from keras_session_ext.backend.keras2.shared_by_keras2_families import Keras2
+from keras_session_ext.backend.keras2.watch_build import numbers_taken_back
 from keras_session_ext.backend.layers_and_variables import Leaf
 from keras_session_ext.backend.randomness import host_random
 from keras_session_ext.backend.randomness.stateless_random_ops import SeededOps

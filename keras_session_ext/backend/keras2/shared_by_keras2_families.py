@@ -15,7 +15,8 @@ from keras_session_ext.backend.contracts.family import KerasParts
 from keras_session_ext.backend.feeds.batch_tap import digest
 from keras_session_ext.backend.kept_values import OfThread
 from keras_session_ext.backend.keras2.keras2_file_parts import keras2_parts
-from keras_session_ext.backend.layers_and_variables import Leaf, each_once, flat, layers_of, states_of, weights_of
+from keras_session_ext.backend.layers_and_variables import Leaf, layers_of, states_of, weights_of
+from keras_session_ext.backend.nested_values import each_once, flat
 from keras_session_ext.backend.optimizers import as_text, optimizer_settings, optimizers_of
 from keras_session_ext.backend.randomness import host_random
 from keras_session_ext.backend.shared_by_families import SharedFamily

@@ -19,7 +19,8 @@ from keras_session_ext.backend.feeds.keras3_feed import Keras3Feed
 from keras_session_ext.backend.feeds.made_up_batches import first_that_runs, made_up_batches
 from keras_session_ext.backend.kept_values import OfThread
 from keras_session_ext.backend.keras3.keras3_file_parts import keras3_parts
-from keras_session_ext.backend.layers_and_variables import Leaf, each_once, flat, leaves_of, states_of
+from keras_session_ext.backend.layers_and_variables import Leaf, leaves_of, states_of
+from keras_session_ext.backend.nested_values import each_once, flat
 from keras_session_ext.backend.optimizers import as_text, optimizer_settings, optimizers_of
 from keras_session_ext.backend.randomness import host_random
 from keras_session_ext.backend.shared_by_families import SharedFamily

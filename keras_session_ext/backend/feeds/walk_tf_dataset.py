@@ -1,7 +1,7 @@
 """What a `tf.data.Dataset` is made of: whether its batches are known to come again, and whether they are the same data.
 
 Looked at are the Python objects of its nodes. The nodes and ops that are known
-to repeat stand in repeatable_dataset_ops.py; one that does not stand there is a reason,
+to repeat stand in dataset_op_table.py; one that does not stand there is a reason,
 by name.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_session_ext.backend.engines.tf_function_graphs import written_variables
 from keras_session_ext.backend.feeds.batch_tap import digest
-from keras_session_ext.backend.feeds.repeatable_dataset_ops import (
+from keras_session_ext.backend.feeds.dataset_op_table import (
     NODES,
     STATELESS,
     UNSEEDED,

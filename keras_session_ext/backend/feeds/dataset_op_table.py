@@ -14,7 +14,7 @@ from keras_session_ext.backend.engines.graph_ops import is_stateful, op_definiti
 
 _SHUFFLED = ("if it is seeded; iterators that were made before are made again; one shuffle behind another from "
              "TensorFlow 2.10 on")
-#: name -> why it repeats, or under which condition, which tf_dataset.py looks at
+#: name -> why it repeats, or under which condition, which walk_tf_dataset.py looks at
 NODES: Dict[str, str] = {
     # sources
     "TensorDataset": "its tensors are compared with those of the checkpoint",

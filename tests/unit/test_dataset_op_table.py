@@ -2,7 +2,7 @@
 
 import os
 
-from keras_session_ext.backend.feeds.repeatable_dataset_ops import NODES, OPS, plain_name
+from keras_session_ext.backend.feeds.dataset_op_table import NODES, OPS, plain_name
 
 DOCS = os.path.join(os.path.dirname(__file__), "..", "..", "docs", "exactness.md")
 
