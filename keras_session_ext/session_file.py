@@ -17,7 +17,7 @@ from keras_session_ext.run.resume import cross
 from keras_session_ext.run.snapshot import take_snapshot
 from keras_session_ext.store.local import save_file
 
-_KINDS: Sequence[ModuleType] = (state.variables, state.optimizer, state.objects, state.random)
+_KINDS: Sequence[ModuleType] = (state.variables, state.optimizer, state.model_objects, state.random)
 
 
 def _run(model: Any) -> state.Run:
@@ -104,7 +104,7 @@ def restore_session(model: Any, path: LocalPath) -> ResumeReport:
 
 def _restore(candidate: Candidate, run: state.Run, model: Any, path: LocalPath) -> ResumeReport:
     states = dict(candidate.states)
-    states.setdefault(state.objects.NAME, state.objects.NOTHING)
+    states.setdefault(state.model_objects.NAME, state.model_objects.NOTHING)
     run.report = report = ResumeReport(candidate.info.id, candidate.info.progress)
     run.meet(candidate.fields["versions"])
     run.family.build_optimizers(model, state.optimizer.tables(states["optimizer"], run))

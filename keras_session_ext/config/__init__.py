@@ -6,6 +6,6 @@ with its place), `find_section.py` finds the part that is meant,
 `hydra_and_lightning_forms.py` translates Hydra's and Lightning's forms, `overrides.py`
 lays the environment and overrides over it, `schema_check.py` says what is wrong
 by the schema (`schema_file.py`), `effective_settings.py` puts these together,
-and `make_policies.py` and `make_callbacks.py` make what the settings ask for.
+and `policy_makers.py` and `make_callbacks.py` make what the settings ask for.
 `config_page.py` writes the page about it from the schema.
 """

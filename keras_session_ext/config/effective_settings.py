@@ -3,7 +3,7 @@
 import os
 from typing import Any, Dict, Iterable, List, Optional
 
-from keras_session_ext.config import make_policies, units
+from keras_session_ext.config import policy_makers, units
 from keras_session_ext.config.entries import Entry, Path, Problem, Unreadable, Wrong, whole
 from keras_session_ext.config.find_section import select
 from keras_session_ext.config.hydra_and_lightning_forms import canonical, written_out
@@ -72,12 +72,12 @@ def _refused(settings: Entry, problems: List[Problem]) -> List[Problem]:
     bad = [problem.path for problem in problems]
     values = values_of(settings)
     refused: List[Problem] = []
-    for path, make in make_policies.MAKERS.items():
+    for path, make in policy_makers.MAKERS.items():
         value = _at(values, path)
         if value is None or any(one[:len(path)] == path for one in bad):
             continue
         value = complete(value, within(session_schema(), path))
-        for at, one in make_policies.parts(path, value):
+        for at, one in policy_makers.parts(path, value):
             try:
                 make(one)
             except ConfigError:

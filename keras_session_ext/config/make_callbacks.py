@@ -3,7 +3,7 @@
 from typing import Any, Iterable, List, Optional
 
 from keras_session_ext.config.effective_settings import effective_config
-from keras_session_ext.config.make_policies import joined
+from keras_session_ext.config.policy_makers import joined
 
 
 def callbacks_from_config(config: Any, key: Optional[str] = None, overrides: Iterable[str] = (),

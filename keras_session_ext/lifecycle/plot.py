@@ -3,7 +3,7 @@
 from typing import Any, Dict
 
 from keras_session_ext.arguments import LocalPath
-from keras_session_ext.lifecycle.story import read_story
+from keras_session_ext.lifecycle.read_timeline import read_timeline
 
 #: lane -> colour; the tab's own, in its light theme
 _COLOURS = {"fit": "#9db7d5", "epoch": "#3d6fa8", "evaluate": "#8a63b5", "predict": "#2f8f83", "restore": "#c77f1f",
@@ -35,7 +35,7 @@ def plot_timeline(directory: LocalPath, axes: Any = None) -> Any:
     except ImportError as error:
         raise ImportError(
             "plot_timeline needs matplotlib ({}). Install it: pip install 'keras_session_ext[plot]'.".format(error))
-    story = read_story(directory)
+    story = read_timeline(directory)
     processes = story["processes"]
     if axes is None:
         made = figure.Figure(figsize=(11, 1.6 + 0.55 * len(processes)), layout="constrained")

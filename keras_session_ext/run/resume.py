@@ -59,7 +59,7 @@ class Resume:
         if candidate is not None and "data" not in self._states:
             raise StateMismatch("The checkpoint {} was saved outside fit, and knows of no epoch to go on with. Call "
                                 "restore_session(model, path) before fit.".format(candidate.info.path))
-        self._states.setdefault(state.objects.NAME, state.objects.NOTHING)
+        self._states.setdefault(state.model_objects.NAME, state.model_objects.NOTHING)
         self.traced: Optional[TracedAttributes] = None
         self._random: Any = None  # comes back once the data is in place
         self.within_epoch = False
@@ -90,7 +90,7 @@ class Resume:
         run.progress, run.epoch_over = candidate.info.progress, bool(self._states["data"]["epoch_over"])
         run.meet(candidate.fields["versions"])
         if not run.foreign:
-            state.objects.before_build(self._states["objects"], run)
+            state.model_objects.before_build(self._states["objects"], run)
         return state.optimizer.tables(self._states["optimizer"], run)
 
     def restore(self, script: Dict[str, Any], epochs: int) -> int:
@@ -122,7 +122,7 @@ class Resume:
         if over:
             self._check_same_fit(script)
             state.data.pass_over(states["data"], run)
-        state.objects.begin_again(run.objects_script, run)  # as they were before the model was built
+        state.model_objects.begin_again(run.objects_script, run)  # as they were before the model was built
         self.traced = TracedAttributes(states["objects"], run)
         for kind in state.KINDS:
             if kind.NAME in self.report.kinds:
@@ -318,4 +318,4 @@ def restore_weights(candidate: Candidate, run: state.Run) -> None:
         raise StateMismatch("The checkpoint {} is of another model:".format(candidate.info.path), problems)
     state.variables.restore(states["variables"], run)
     if not run.foreign:
-        state.objects.restore(states.get("objects", state.objects.NOTHING), run)
+        state.model_objects.restore(states.get("objects", state.model_objects.NOTHING), run)

@@ -37,8 +37,8 @@ from keras_session_ext.run.script_settings import describe_script
 from keras_session_ext.run.signals import ENDING, SignalWatch, signal_name
 from keras_session_ext.run.snapshot import Snapshot, take_snapshot, why_not_exact
 from keras_session_ext.run.stages import Stages
-from keras_session_ext.run.traced_steps import TracedSteps
 from keras_session_ext.run.witness import Witness
+from keras_session_ext.state.attributes_when_traced import TracedSteps
 from keras_session_ext.store.run_directory import RunDirectory
 
 
@@ -177,10 +177,10 @@ class Session:
         run.feed, run.validation, run.validation_iterators = feed, None, 0
         self._epochs = epochs
         if self._pristine is not None:  # the same objects again: what they learnt after the checkpoint goes
-            state.objects.begin_again(self._pristine[0], run)
+            state.model_objects.begin_again(self._pristine[0], run)
             state.callbacks.restore(self._pristine[1], run)
         state.callbacks.begin(run)
-        state.objects.begin(run)
+        state.model_objects.begin(run)
         self.steps = TracedSteps(run)
         self._pristine = run.objects_script, state.callbacks.values(run)
         state.data.begin(run)

@@ -9,10 +9,10 @@ A kind has a `NAME` and three functions, and knows of no other kind:
 `run` is a `Run`. A new kind is one new file and one entry in `KINDS`.
 """
 
-from keras_session_ext.state import callbacks, data, history, objects, optimizer, random, variables
+from keras_session_ext.state import callbacks, data, history, model_objects, optimizer, random, variables
 from keras_session_ext.state.live_run import Run
 
 #: in the order they are restored
-KINDS = (variables, optimizer, objects, history, callbacks, random, data)
+KINDS = (variables, optimizer, model_objects, history, callbacks, random, data)
 
-__all__ = ["KINDS", "Run", "callbacks", "data", "history", "objects", "optimizer", "random", "variables"]
+__all__ = ["KINDS", "Run", "callbacks", "data", "history", "model_objects", "optimizer", "random", "variables"]

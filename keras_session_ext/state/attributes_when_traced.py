@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, List, Optional
 from keras_session_ext.backend.hooks.watch_train_step import watch_train_step
 from keras_session_ext.state import attribute_changes, plain_values, set_attributes
 from keras_session_ext.state.live_run import Run
-from keras_session_ext.state.objects import Seen, Values, look, places_of, read_when_traced, short_name
+from keras_session_ext.state.model_objects import Seen, Values, look, places_of, read_when_traced, short_name
 
 _TRACED_LATER = ("{} changed, and then a step was traced again, which keeps the value it is traced with; make it a "
                  "variable (add_weight), or compile with run_eagerly=True")
@@ -158,3 +158,55 @@ class TracedAttributes:
                 before[key] = {name: plain_values.copy(found[name]) for name in wanted if name in found}
                 set_attributes.put(subject, places, wanted, self._run)
         return before
+
+
+class TracedSteps:
+    """Told of every step that trains, and of every validation.
+
+    Args:
+        run: the live run.
+
+    Attributes:
+        resumed: of a resumed process: the attributes with which its steps are made, until a whole epoch is over.
+    """
+
+    def __init__(self, run: Run):
+        self._run = run
+        self.resumed: Optional[TracedAttributes] = None
+        self._over: Optional[Callable[[], None]] = None  # to be called behind the first step
+        self._first_is_over = self._validates = self._is_whole = self._has_validated = False
+        self._all_is_traced = False  # all that trains
+
+    def epoch_begins(self) -> None:
+        """The loop has begun an epoch, in its middle where it was resumed there, and every callback was told."""
+        self._is_whole = not self._run.mid_epoch
+        if self.resumed is not None and self._is_whole:
+            self.resumed.look()
+
+    def begins(self, validates: bool = False) -> None:
+        """A step, or a validation, is about to be made; every callback was told."""
+        self._validates = validates
+        if self.resumed is not None and (self._run.objects_validated if validates else not self._all_is_traced):
+            self.resumed.put()
+        if not self._first_is_over and self._over is None:
+            self._over = step_begins(self._run)
+
+    def over(self) -> None:
+        """It is over, and no callback was told yet."""
+        if self._validates:
+            self._run.objects_validated, self._validates, self._has_validated = True, False, True
+        if self._over is not None:
+            self._first_is_over = True
+            self._over()
+            self._over = None
+        if self.resumed is not None:
+            self.resumed.take_back()
+
+    def epoch_ends(self) -> None:
+        """All steps of an epoch were made, its validation included, and no callback was told."""
+        self.over()
+        resumed = self.resumed
+        epoch_ends(self._run, resumed is not None and resumed.differ and resumed.validated)
+        self._all_is_traced = self._all_is_traced or self._is_whole
+        if resumed is not None and self._all_is_traced and (self._has_validated or not resumed.validated):
+            self.resumed = None

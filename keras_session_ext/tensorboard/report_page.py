@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterable, List, Union
 from keras_session_ext import files
 from keras_session_ext.arguments import LocalPath, local_path
 from keras_session_ext.errors import ConfigError
-from keras_session_ext.lifecycle.story import read_story
+from keras_session_ext.lifecycle.read_timeline import read_timeline
 
 STATIC = os.path.join(os.path.dirname(os.path.abspath(__file__)), "static")
 _IMPORT = re.compile(r"^import .*$\n?", re.MULTILINE)
@@ -114,7 +114,7 @@ def report(directory: Union[LocalPath, Iterable[LocalPath]], path: LocalPath) ->
     if not _several(directory):
         raise ConfigError("There is no run to report. Expected a run directory, or several. Received: {!r}".format(
             directory))
-    text = build([read_story(one) for one in _several(directory)])
+    text = build([read_timeline(one) for one in _several(directory)])
     temporary = "{}.tmp-{}".format(path, os.urandom(4).hex())
     files.write_new(temporary, text.encode("utf-8", "replace"), 0o644)
     files.replace(temporary, path)

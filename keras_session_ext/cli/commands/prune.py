@@ -11,7 +11,7 @@ from keras_session_ext import files
 from keras_session_ext.cli import path_arguments, readable
 from keras_session_ext.cli.output import Output, command
 from keras_session_ext.cli.tables import Cell, Column, Styled
-from keras_session_ext.config import make_policies, units
+from keras_session_ext.config import policy_makers, units
 from keras_session_ext.config.schema_file import session_schema, within
 from keras_session_ext.errors import ConfigError, DirectoryBusy
 from keras_session_ext.lifecycle.journal import NAME, Journal
@@ -101,7 +101,7 @@ def _policy(wanted: Dict[str, Any]) -> KeepPolicy:
         raise click.UsageError("Say what is to stay: --keep-last N, --keep-best N --monitor METRIC, "
                                "--keep-every-epochs N, --keep-every-steps N, --keep-every DURATION or "
                                "--keep-size SIZE.")
-    policy: KeepPolicy = make_policies.joined("keep", settings)
+    policy: KeepPolicy = policy_makers.joined("keep", settings)
     return policy
 
 

@@ -8,7 +8,7 @@ from keras_session_ext.lifecycle.journal import read_journal
 from keras_session_ext.lifecycle.timeline import timeline, title
 
 
-def read_story(directory: Any) -> Dict[str, Any]:
+def read_timeline(directory: Any) -> Dict[str, Any]:
     """What the views draw of a run.
 
     Args:
