@@ -98,8 +98,9 @@ class Journal:
         except OSError:
             return
         try:
-            data = bytearray(min(files.size_bytes(fd), READ_BYTES))
-            begin = files.size_bytes(fd) - len(data)
+            size = files.size_bytes(fd)  # once: others add to it meanwhile
+            data = bytearray(min(size, READ_BYTES))
+            begin = size - len(data)
             data = data[:files.read_at(fd, data, begin)]
             read = data[:data.rfind(b"\n") + 1]
             kept = summarise(parse(bytes(read).split(b"\n")).events)

@@ -214,6 +214,30 @@ def test_two_processes_lose_nothing_while_they_rotate(path):
     assert totals.checkpoints == 800 and not reading.skipped
 
 
+def test_a_line_that_comes_while_the_size_is_asked_costs_nothing(path, monkeypatch):
+    """The first line, which sums up all before it, was lost where another process wrote at that moment."""
+    from keras_session_ext import files
+
+    journal, other = Journal(path), Journal(path)
+    for number in range(300):
+        journal.append("checkpoint_saved", {"id": number})
+    journal._summarise()
+    ask, asked = files.size_bytes, []
+
+    def size_bytes(fd):
+        size = ask(fd)
+        if not asked:
+            asked.append(other.append("checkpoint_saved", {"id": "at this moment"}))
+        return size
+
+    monkeypatch.setattr(files, "size_bytes", size_bytes)
+    journal._summarise()
+    totals = Totals()
+    for event in read_journal(path).events:
+        totals.add(event)
+    assert asked and totals.checkpoints == 301
+
+
 def test_a_rotation_that_fails_costs_nothing(path, monkeypatch):
     from keras_session_ext import files
 
