@@ -72,7 +72,7 @@ def save_session(model: Any, path: LocalPath) -> str:
     with run.family.inside(model):
         run.family.build_optimizers(model)  # or a model that was never trained could not be restored from its own file
         snapshot = take_snapshot(run, _KINDS, fields)
-    save_file(path, Encoder().encode(snapshot.fields, snapshot.tensors, snapshot.view))
+    save_file(path, snapshot.image(Encoder()))
     return path
 
 

@@ -32,6 +32,7 @@ PRIVATE = {
     "_distributed_dataset": ("TFEpochIterator", K3, KILL3),
     "_enumerate_iterator": ("EpochIterator", K3, KILL3),
     "_eval_epoch_iterator": ("Trainer", K3, KILL3),
+    "_foreach_copy_": ("torch", "torch 2.9 to 2.14", KILL3),
     "_flush_futures": ("CallbackList", K3, KILL3),
     "_get_iterator": ("EpochIterator", K3, KILL3),
     "_initial_epoch": ("Trainer, DataHandler", K3 + ", " + LOOP2, KILL3),

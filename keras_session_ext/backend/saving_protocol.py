@@ -6,6 +6,7 @@ own classes those with assets are asked; of the user's all that override one of
 the two. https://keras.io/guides/customizing_saving_and_serialization/
 """
 
+import functools
 from typing import Any, Callable, Dict, Optional
 
 import numpy as np
@@ -26,6 +27,9 @@ def read(subject: Any, is_framework_class: _Framework) -> Dict[str, Any]:
         Some of `variables` (name -> array), `assets` (name of a file -> bytes) and `vocabulary` (a list).
     """
     found: Dict[str, Any] = {}
+    kind: Any = type(subject)
+    if not _may_save(kind, is_framework_class):
+        return found
     if _saves_variables(subject, is_framework_class):
         store: Dict[str, Any] = {}
         subject.save_own_variables(store)
@@ -57,6 +61,13 @@ def finalize(subject: Any) -> None:
     if callable(getattr(subject, "finalize_state", None)) and not hasattr(subject, "get_vocabulary") \
             and getattr(subject, "built", False):
         subject.finalize_state()
+
+
+@functools.lru_cache(maxsize=4096)
+def _may_save(kind: type, is_framework_class: _Framework) -> bool:
+    """Whether objects of a class may have anything to say; most layers are of a few classes that have not."""
+    return not is_framework_class(kind) or any(
+        name in vars(base) for base in kind.__mro__ for name in ("save_assets", "get_vocabulary"))
 
 
 def _saves_variables(subject: Any, is_framework_class: _Framework) -> bool:

@@ -1,14 +1,16 @@
 """What all families have in common: how a running fit is found, and how other callbacks are looked at."""
 
 import abc
+import operator
 import weakref
 from types import FrameType
-from typing import Any, Dict, FrozenSet, List, Optional, Sequence
+from typing import Any, Callable, Dict, FrozenSet, List, Optional, Sequence
 
 import numpy as np
 
 from keras_session_ext.backend.contracts.family import Family
 from keras_session_ext.backend.hooks.fit_frames import calling_list, frame_of_fit, frames
+from keras_session_ext.backend.kept_values import OfModel
 from keras_session_ext.backend.layers_and_variables import Leaf
 
 #: attributes of Keras's own callbacks that Keras derives again by itself, or that are the script's to say
@@ -64,6 +66,20 @@ class SharedFamily(Family):
 
     # -- variables
 
+    def _leaves_of(self, model: Any, which: str, variables: Sequence[Any],
+                   make: Callable[[Sequence[Any]], List[Leaf]]) -> List[Leaf]:
+        """The leaves of variables: the same list as before where the variables are the same, for it takes a while."""
+        known = _leaves.get(model) or {}
+        if which not in known or len(known[which][0]) != len(variables) or not all(
+                map(operator.is_, known[which][0], variables)):
+            _leaves.set(model, dict(known, **{which: (variables, make(variables))}))
+            known = _leaves.get(model)
+        found: List[Leaf] = known[which][1]
+        return found
+
+    def hold(self, leaves: Sequence[Leaf], places: Optional[Sequence[np.ndarray]] = None) -> List[Any]:
+        return self.engine.hold([leaf.variable for leaf in leaves], places) if leaves else []
+
     def read(self, leaves: Sequence[Leaf]) -> List[np.ndarray]:
         return self.engine.read([leaf.variable for leaf in leaves]) if leaves else []
 
@@ -104,6 +120,7 @@ class SharedFamily(Family):
             base.__name__ in _HIDDEN for base in type(value).__mro__)
 
 
+_leaves = OfModel("_session_leaves")
 #: class -> whether it, or one that it is derived from, comes with a framework
 _of_framework: "weakref.WeakKeyDictionary[type, bool]" = weakref.WeakKeyDictionary()
 #: framework's objects whose state can neither be read nor derived

@@ -153,7 +153,8 @@ def build(specs: Sequence[TensorSpec], view: KerasView, block: int) -> Skeleton:
     finally:
         file.close()
     pages = {number: bytes(page) for number, page in recorder.pages.items() if any(page)}
-    return Skeleton(block, recorder.end, offsets, lacks, pages)
+    size = -(-recorder.end // _PAGE_BYTES) * _PAGE_BYTES  # whole pages can be written past the page cache
+    return Skeleton(block, size, offsets, lacks, pages)
 
 
 def _dataset(file: h5py.File, spec: TensorSpec) -> h5py.Dataset:

@@ -8,17 +8,22 @@ KSESSION <version: 4 digits> <block: 12 digits> <length: 12 digits> <SHA-256: 64
 
 import hashlib
 import json
+import os
 import re
-from typing import Any, Dict, Iterable, List, NamedTuple, NoReturn, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, NamedTuple, NoReturn, Tuple
 
 from keras_session_ext.errors import CheckpointCorrupt
 from keras_session_ext.progress import CheckpointInfo, Progress
+
+if TYPE_CHECKING:
+    import numpy as np
 
 VERSION = 1
 LINE_BYTES = 105
 SMALLEST_BLOCK = 4096
 LARGEST_BLOCK = 1 << 28
 LARGEST_RANK = 32  # HDF5's limit, and older NumPy's
+_MARK = os.urandom(8).hex()  # no text in a header is the same by chance
 _VALUE_BYTES = 48  # what Python needs for a small one
 _FREE_BYTES = 48 << 20  # that a header may need whatever its size
 _LINE = re.compile(rb"KSESSION ([0-9]{4}) ([0-9]{12}) ([0-9]{12}) ([0-9a-f]{64})\n")
@@ -44,6 +49,18 @@ class TensorRow(NamedTuple):
     checksum: str
 
 
+def numpy_dtype(name: str) -> "np.dtype":
+    """The NumPy dtype of a table row; the small floats come from ml_dtypes."""
+    import numpy as np
+
+    try:
+        return np.dtype(name)
+    except TypeError:
+        import ml_dtypes  # comes with TensorFlow, JAX and Keras 3
+
+        return np.dtype(getattr(ml_dtypes, name))
+
+
 def block_bytes(length: int) -> int:
     """The user block for a header of `length` JSON bytes: a power of two with room to grow."""
     size = SMALLEST_BLOCK
@@ -52,8 +69,36 @@ def block_bytes(length: int) -> int:
     return size
 
 
+class Encoded:
+    """A value that is JSON already: what is the same in every header is encoded once.
+
+    Args:
+        text: the JSON.
+    """
+
+    def __init__(self, text: str):
+        self.text = text
+
+
+def encoded(value: Any) -> Encoded:
+    """A value encoded as headers are."""
+    return Encoded(json.dumps(value, allow_nan=False, separators=(",", ":")))
+
+
 def _text(fields: Dict[str, Any]) -> bytes:
-    return json.dumps(fields, allow_nan=False, separators=(",", ":")).encode()
+    places: Dict[str, str] = {}
+
+    def place(value: Any) -> str:
+        if not isinstance(value, Encoded):
+            raise TypeError("{!r} is no JSON".format(value))
+        name = "{}-{}".format(_MARK, len(places))
+        places[name] = value.text
+        return name
+
+    text = json.dumps(fields, allow_nan=False, separators=(",", ":"), default=place)
+    for name, inner in places.items():
+        text = text.replace('"' + name + '"', inner, 1)
+    return text.encode()
 
 
 def text_bytes(fields: Dict[str, Any]) -> int:

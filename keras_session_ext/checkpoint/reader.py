@@ -93,7 +93,7 @@ class Opened:
                     row.name, row.nbytes))
             _fill(self._file, data, row.offset)
             _compare(row, xxhash.xxh3_128_hexdigest(data.data))
-        return data.view(numpy_dtype(row.dtype)).reshape(row.shape)
+        return data.view(header.numpy_dtype(row.dtype)).reshape(row.shape)
 
     def check(self, row: header.TensorRow, told: Callable[[int], None]) -> None:
         """Verifies a tensor in little memory; `told` is given the number of bytes after each piece."""
@@ -244,18 +244,6 @@ def verify(path: str, told: Callable[[int], None] = lambda nbytes: None) -> Head
             opened.check(row, told)
         opened.check_rest(told)
         return opened.head
-
-
-def numpy_dtype(name: str) -> "np.dtype":
-    """The NumPy dtype of a table row; the small floats come from ml_dtypes."""
-    import numpy as np
-
-    try:
-        return np.dtype(name)
-    except TypeError:
-        import ml_dtypes  # comes with TensorFlow, JAX and Keras 3
-
-        return np.dtype(getattr(ml_dtypes, name))
 
 
 def is_ours(path: str) -> bool:

@@ -1,14 +1,15 @@
 """From a snapshot to a durable checkpoint and what it lets go of: in the foreground, or behind training."""
 
 import atexit
+import heapq
 import logging
 import os
 import time
 import weakref
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from keras_session_ext.checkpoint import header
-from keras_session_ext.checkpoint.encoder import Encoder
+from keras_session_ext.checkpoint.encoder import CheckpointImage, Encoder
 from keras_session_ext.errors import ConfigError, DirectoryBusy
 from keras_session_ext.lifecycle.record import Record, figures
 from keras_session_ext.progress import CheckpointInfo
@@ -44,6 +45,7 @@ class Saves:
         lineage: the run they belong to.
         last_id: the newest checkpoint of this process, or the one it resumed from.
         done: all of this process, oldest first.
+        encoder: makes the files.
     """
 
     def __init__(self, directory: RunDirectory, keep: Any, background: bool, on_error: str, record: Record):
@@ -58,7 +60,7 @@ class Saves:
         self._background = background
         self._on_error = on_error
         self._record = record
-        self._encoder = Encoder()
+        self.encoder = Encoder()
         self._writer = BackgroundWriter()
         self._failure: Optional[BaseException] = None
         _in_use.add(self)
@@ -67,20 +69,47 @@ class Saves:
         """Saves a snapshot.
 
         Args:
-            snapshot: what.
+            snapshot: what; it is spent then.
             began: `time.monotonic()` when it was asked for.
             reason: which policy asked for it, if the snapshot does not know.
         """
-        fields = dict(snapshot.fields, id=self.directory.new_id(snapshot.fields["progress"]["step"]))
-        if reason:
-            fields["reason"] = reason
-        snapshot = snapshot._replace(fields=fields)
+        snapshot = snapshot.spend()
+        snapshot.fields.update({"id": self.directory.new_id(snapshot.fields["progress"]["step"])},
+                               **({"reason": reason} if reason else {}))
         if self._background:
             stall = time.monotonic() - began
             self._writer.submit(lambda: self._write(snapshot, began, stall))
         else:
             self._write(snapshot, began, None)
             self.check()
+
+    def prepare(self, begin: Callable[[], Callable[[], None]]) -> None:
+        """Does behind training what the first save would wait for.
+
+        Args:
+            begin: does here what cannot be done elsewhere, and returns the rest.
+        """
+        if not self._background:
+            return
+        try:
+            work = begin()
+        except Exception as error:  # a peer's get_state may raise anything; the first save meets it again, and tells
+            logger.debug("The first save could not be prepared: %r", error)
+            return
+
+        def job() -> None:
+            try:
+                work()
+            except Exception as error:
+                logger.debug("The first save could not be prepared: %r", error)
+
+        self._writer.submit(job)
+
+    def end(self) -> bool:
+        """Waits for the save in flight, and lets go of the memory; False if the save goes on."""
+        is_over = self.drain(DRAIN_SECONDS)
+        self.encoder.release()
+        return is_over
 
     def drain(self, timeout_seconds: float) -> bool:
         """Waits for the save in flight; False if the limit came first."""
@@ -89,8 +118,7 @@ class Saves:
     def _write(self, snapshot: Snapshot, began: float, stall: Optional[float]) -> None:
         """On the writer's thread: file, name, then retention."""
         try:
-            fields = dict(snapshot.fields, parent=self.last_id)
-            image = self._encoder.encode(fields, snapshot.tensors, snapshot.view)
+            image, fields = snapshot.image(self.encoder, parent=self.last_id), snapshot.fields
             self.directory.publish(fields["id"], image)
             durable = time.monotonic() - began
             info = header.info(dict(fields, size_bytes=image.size_bytes), self.directory.path_of(fields["id"]))
@@ -98,7 +126,7 @@ class Saves:
             self.done.append(info)
             self._record.emit("checkpoint_saved", stall_seconds=durable if stall is None else stall,
                               durable_seconds=durable, directory=self.directory.path,
-                              **dict(figures(info), **_contents(snapshot)))
+                              **dict(figures(info), **_contents(image)))
             self._retain(info)
         except BaseException as error:  # told on the training thread
             self._record.emit("save_failed", error="{}: {}".format(type(error).__name__, error),
@@ -147,12 +175,12 @@ def _at_exit() -> None:
         saves.drain(EXIT_SECONDS)
 
 
-def _contents(snapshot: Snapshot) -> Dict[str, Any]:
+def _contents(image: CheckpointImage) -> Dict[str, Any]:
     """Bytes per state kind, and the largest tensors."""
     kinds: Dict[str, int] = {}
-    for tensor in snapshot.tensors:
-        kinds[tensor.kind] = kinds.get(tensor.kind, 0) + int(tensor.array.nbytes)
-    largest = sorted(snapshot.tensors, key=lambda tensor: -tensor.array.nbytes)[:_LARGEST]
+    for _, spec in image.specs:
+        kinds[spec.kind] = kinds.get(spec.kind, 0) + spec.nbytes
+    largest = heapq.nlargest(_LARGEST, image.specs, key=lambda one: one[1].nbytes)
     return {"kinds": kinds, "largest": [
-        {"name": tensor.name, "dtype": tensor.array.dtype.name, "shape": list(tensor.array.shape),
-         "nbytes": int(tensor.array.nbytes)} for tensor in largest]}
+        {"name": name, "dtype": spec.dtype, "shape": list(spec.shape), "nbytes": spec.nbytes}
+        for name, spec in largest]}

@@ -26,17 +26,18 @@ from keras_session_ext.backend.tf1_session.shim import observe
 from keras_session_ext.checkpoint import header
 from keras_session_ext.errors import CheckpointNotFound, SessionError
 from keras_session_ext.lifecycle import journal
-from keras_session_ext.lifecycle.record import Record, figures, place
+from keras_session_ext.lifecycle.record import Record, place
 from keras_session_ext.policies.keep import as_keep_policy
 from keras_session_ext.policies.save import AnyPolicy, OnSignal, as_policy
 from keras_session_ext.progress import Progress
 from keras_session_ext.run.lineage import Lineage, as_restore_setting
 from keras_session_ext.run.resume import Resume
-from keras_session_ext.run.saves import DRAIN_SECONDS, EXIT_SECONDS, Saves, drain_directory
+from keras_session_ext.run.saves import EXIT_SECONDS, Saves, drain_directory
 from keras_session_ext.run.script_settings import describe_script
-from keras_session_ext.run.signals import ENDING, SignalWatch, signal_name
-from keras_session_ext.run.snapshot import Snapshot, take_snapshot, why_not_exact
-from keras_session_ext.run.stages import Stages
+from keras_session_ext.run.signals import SignalWatch, signal_name
+from keras_session_ext.run.snapshot import Snapshot, prepare, take_snapshot, why_not_exact
+from keras_session_ext.run.stages import Stages, open_run
+from keras_session_ext.run.structure import is_current
 from keras_session_ext.run.witness import Witness
 from keras_session_ext.state.attributes_when_traced import TracedSteps
 from keras_session_ext.store.run_directory import RunDirectory
@@ -75,7 +76,6 @@ class Session:
             self.record.signalled(True, signal=signal_name(number), answered=False, **place(self.run.progress)))
         self._verbose = verbose
         self._run: Optional[state.Run] = None
-        self._lineage: Optional[Lineage] = None
         self._stages: Optional[Stages] = None
         self._resume: Optional[Resume] = None
         self._epochs = self._epoch_begin_step = 0
@@ -105,8 +105,7 @@ class Session:
     @property
     def lineage(self) -> Lineage:
         """The run's checkpoints, from the first stage on."""
-        assert self._lineage is not None
-        return self._lineage
+        return self.stages.lineage
 
     @property
     def stages(self) -> Stages:
@@ -137,7 +136,7 @@ class Session:
             SessionError: the directory cannot be written.
         """
         if again:
-            self._lineage = None  # begin as a new process would
+            self._stages = None  # begin as a new process would
         else:
             self.stage += 1
             self._pristine = None
@@ -148,20 +147,13 @@ class Session:
         self.directory.acquire()
         self.open_record()
         self.record.fit_started(owned=True, left=self.directory.left, stage=self.stage)
-        if self._lineage is None:
-            self._find_lineage()
+        if self._stages is None:
+            self._stages = open_run(self.directory, self.restore_setting, self.record)
+            self.saves.lineage = self.lineage
         self._resume = Resume(self.stages.candidate(self.stage), self.run, self.tell, self._stop_is_final)
         self._resume.report.rejected = list(self.lineage.rejected)
         self._resume.before_train_begin()
         state.callbacks.before_begin(self.run)
-
-    def _find_lineage(self) -> None:
-        self._lineage = self.saves.lineage = Lineage(self.directory, self.restore_setting)
-        self._stages = Stages(self.directory, self._lineage)
-        for why in self._lineage.rejected:
-            self.record.emit("checkpoint_rejected", why=why)
-        for info in reversed(self._lineage.infos):
-            self.record.found(created=info.created, directory=self.directory.path, **figures(info))
 
     def follow_data(self, feed: Feed, epochs: int) -> bool:
         """The stage's data are there, and every callback was told of the beginning.
@@ -185,9 +177,8 @@ class Session:
         self._pristine = run.objects_script, state.callbacks.values(run)
         state.data.begin(run)
         self._script = describe_script(run, epochs)
-        before = run.progress
-        run.progress, run.epoch_over = Progress(stage=self.stage, step=before.step), False
-        self._base_seconds = before.elapsed_seconds
+        self._base_seconds = run.progress.elapsed_seconds
+        run.progress, run.epoch_over = Progress(stage=self.stage, step=run.progress.step), False
         return run.report.checkpoint is not None
 
     def restore(self, began: float) -> int:
@@ -224,8 +215,16 @@ class Session:
         self._policy.begin(run.progress)
         self.witness.begin(run, self.lineage.run)
         self._signals.install()
+        self._prepared = False
+        if all(getattr(one, "built", True) for one in self.family.optimizers(run.model)):
+            self._prepare()  # else behind the first step
         fresh = "" if self.stage else "Session: a fresh start in " + self.directory.path
         self.tell(str(run.report) if run.report.is_news else fresh)
+
+    def _prepare(self) -> None:
+        """What the first save needs is made behind training."""
+        fields = dict(self._fields({}, False, ""), reasons=[], id=self.directory.new_id(0), parent=None)
+        self.saves.prepare(lambda: prepare(self.run, state.KINDS, fields, self.saves.encoder))
 
     # -- an epoch
 
@@ -281,7 +280,7 @@ class Session:
         """The last epoch is over, and every callback was told of the end."""
         self._signals.restore()
         self.witness.end()
-        if not self.saves.drain(DRAIN_SECONDS):
+        if not self.saves.end():
             self.saves.complain(SessionError("The last save goes on in the background"))
         self.saves.check()
         stopped = self.run.stopping
@@ -295,7 +294,7 @@ class Session:
         """The stage has ended by an exception that the script catches, and is not tried again."""
         self._signals.restore()
         self.witness.end()
-        self.saves.drain(DRAIN_SECONDS)
+        self.saves.end()
         if self._stages is not None:
             self._stages.ended(self.stage, failed=True)
         self.directory.release()
@@ -330,11 +329,14 @@ class Session:
             self._answer_signals()
             return False  # all that was saved of it is there
         if not due and not finished:
+            if not self._prepared and not is_current(self.run):
+                self._prepare()
+            self._prepared = True
             return False
         began = time.monotonic()
         self._signals.answering()
-        reasons = self._policy.fired + (["the end of the stage"] if finished else [])
-        snapshot = self.snapshot(logs, finished, " | ".join(reasons))
+        reason = " | ".join(self._policy.fired + (["the end of the stage"] if finished else []))
+        snapshot = self.snapshot(logs, finished, reason)
         if snapshot is not None:
             self.saves.commit(snapshot, began)
         self._answer_signals()
@@ -343,7 +345,8 @@ class Session:
     def poll_with(self, snapshot: Snapshot) -> None:
         """Asks the policies where the state of now cannot be captured, and saves one that was taken before."""
         if self._policy(self._now(), {}):
-            self.saves.commit(snapshot, time.monotonic(), " | ".join(self._policy.fired))
+            if not snapshot.is_spent:  # the state of now is in the file that was made of it
+                self.saves.commit(snapshot, time.monotonic(), " | ".join(self._policy.fired))
             self._answer_signals()
 
     def snapshot(self, logs: Dict[str, Any], finished: bool = False, reason: str = "") -> Optional[Snapshot]:
@@ -360,31 +363,28 @@ class Session:
         return snapshot
 
     def _take_snapshot(self, logs: Dict[str, Any], finished: bool, reason: str) -> Snapshot:
-        run = self.run
-        observe(run.model)  # the loop may have built it
-        progress = self._now()
-        fields = {
+        observe(self.run.model)  # the loop may have built it
+        reasons, why = why_not_exact(self.run)
+        fields = dict(self._fields(logs, finished, reason), reasons=reasons)
+        return take_snapshot(self.run, state.KINDS, fields, self.saves.encoder, why)
+
+    def _fields(self, logs: Dict[str, Any], finished: bool, reason: str) -> Dict[str, Any]:
+        run, progress = self.run, self._now()
+        return {
             "run": self.lineage.run, "branch_of": self.lineage.branch_of, "generation": self.directory.generation,
             "progress": progress._asdict(), "created": time.time(), "reason": reason,
             "metrics": header.plain_metrics(logs), "finished": finished, "stopped": run.stopping,
             "epochs": self._epochs, "script": self._script, "policies": self._policy.get_state(),
-            "reasons": why_not_exact(run), "failed_stages": sorted(self.stages.failed),
+            "failed_stages": sorted(self.stages.failed),
             "witnessed": run.report.witnessed, "diverged_at": run.report.diverged_at,
         }
-        return take_snapshot(run, state.KINDS, fields)
 
     def _answer_signals(self) -> None:
-        received = self._signals.received()
-        durable = self.saves.drain(EXIT_SECONDS) if any(number in ENDING for number in received) else True
-        for number in received:
-            ends = number in ENDING
-            self.record.signalled(ends, signal=signal_name(number), **place(self.run.progress))
-            if ends:
-                self.tell("Session: saved at {}; the process ends now".format(self._now()) if durable
-                          else "Session: the save was not durable in time")
-                self._signals.deliver(number)
-            else:
-                self._signals.hand_on(number)
+        self._signals.answer(
+            lambda: self.saves.drain(EXIT_SECONDS),
+            lambda number, ends: self.record.signalled(ends, signal=signal_name(number), **place(self.run.progress)),
+            lambda durable: self.tell("Session: saved at {}; the process ends now".format(self._now()) if durable
+                                      else "Session: the save was not durable in time"))
 
     def _now(self) -> Progress:
         return self.run.progress._replace(elapsed_seconds=self._base_seconds + time.monotonic() - self._started)

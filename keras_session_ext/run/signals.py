@@ -95,6 +95,25 @@ class SignalWatch:
         """What was asked for is being done now."""
         self._deadline.answering()
 
+    def answer(self, drain: Callable[[], bool], told: Callable[[int, bool], None],
+               say: Callable[[bool], None]) -> None:
+        """Lets the signals that wait act, now that what they asked for is done.
+
+        Args:
+            drain: waits until that is durable, before the process ends; returns whether it is.
+            told: is called with each, and whether it ends the process.
+            say: is called before the process ends, with what `drain` returned.
+        """
+        received = self.received()
+        durable = drain() if any(number in ENDING for number in received) else True
+        for number in received:
+            told(number, number in ENDING)
+            if number in ENDING:
+                say(durable)
+                self.deliver(number)
+            else:
+                self.hand_on(number)
+
     def deliver(self, number: int) -> None:
         """Lets the signal act the way it would have without us."""
         previous = self._previous.get(number)

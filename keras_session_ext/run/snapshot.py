@@ -1,85 +1,130 @@
 """A snapshot: the session at one step, captured in memory."""
 
 from types import ModuleType
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from keras_session_ext import __version__, state
-from keras_session_ext.backend.contracts.family import KerasParts
 from keras_session_ext.checkpoint import hdf5_layout
-from keras_session_ext.checkpoint.encoder import Tensor
+from keras_session_ext.checkpoint.arena import Lease
+from keras_session_ext.checkpoint.encoder import CheckpointImage, Encoder, Tensor
+from keras_session_ext.run import structure
 from keras_session_ext.state import attributes_when_traced, plain_values
 
 
-class Snapshot(NamedTuple):
-    """The session at one step, in memory, immutable.
+class Snapshot:
+    """The session at one step, in memory.
 
-    Attributes:
+    Args:
         fields: the header's, as JSON.
-        tensors: every array.
+        tensors: every array; the snapshot alone holds them.
         view: what plain Keras is to find in the file.
+        lease: where the first of them stand already, if so.
+        why: tells what else is known against a resume from here, where it takes a while to find out.
     """
 
-    fields: Dict[str, Any]
-    tensors: List[Tensor]
-    view: hdf5_layout.KerasView
+    def __init__(self, fields: Dict[str, Any], tensors: List[Tensor], view: hdf5_layout.KerasView,
+                 lease: Optional[Lease], why: Callable[[], List[str]]):
+        self.fields = fields
+        self._tensors: Optional[List[Tensor]] = tensors
+        self._view = view
+        self._lease = lease
+        self._why = why
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether it was made a file of."""
+        return self._tensors is None
+
+    def spend(self) -> "Snapshot":
+        """Another one with all that this has; nothing is left here."""
+        made = Snapshot(self.fields, self._tensors or [], self._view, self._lease, self._why)
+        self._tensors = self._lease = None
+        return made
+
+    def image(self, encoder: Encoder, **fields: Any) -> CheckpointImage:
+        """The file of it; the arrays are let go of while that is written.
+
+        Args:
+            encoder: makes it.
+            fields: of the header, besides its own.
+        """
+        self.fields.update(fields, reasons=list(dict.fromkeys(self.fields["reasons"] + self._why())))
+        tensors, lease = self._tensors or [], self._lease
+        self._tensors = self._lease = None
+        return encoder.encode(self.fields, tensors, self._view, lease)
 
 
-def take_snapshot(run: state.Run, kinds: Sequence[ModuleType], fields: Dict[str, Any]) -> Snapshot:
-    """Captures the state kinds of a run."""
-    tensors: List[Tensor] = []
+def _nothing_else() -> List[str]:
+    return []
+
+
+def take_snapshot(run: state.Run, kinds: Sequence[ModuleType], fields: Dict[str, Any],
+                  encoder: Optional[Encoder] = None, why: Callable[[], List[str]] = _nothing_else) -> Snapshot:
+    """Captures the state kinds of a run.
+
+    Args:
+        run: what of.
+        kinds: which.
+        fields: of the header.
+        encoder: knows where tensors that must be copied are to stand.
+        why: adds to the header's reasons against an exact resume, when the file is made.
+    """
+    made = structure.structure_of(run)
+    lease = encoder.lease(made.names, made.specs) if encoder is not None and run.family.engine.copies else None
+    values = run.family.hold(made.leaves, None if lease is None else lease.placed)
+    tensors = made.filled(values)
+    session, others = _capture(run, [kind for kind in kinds if kind not in structure.KINDS], len(tensors))
+    fields = dict(fields, session=dict(made.session, **session), keras_view={"lacks": made.lacks},
+                  versions=run.family.describe(), package=__version__)
+    return Snapshot(fields, tensors + others, made.view, lease, why)
+
+
+def prepare(run: state.Run, kinds: Sequence[ModuleType], fields: Dict[str, Any],
+            encoder: Encoder) -> Callable[[], None]:
+    """What the first file needs and later ones have.
+
+    Returns:
+        A function for the writer's thread; what only this thread may do is done.
+    """
+    session, others = _capture(run, [kind for kind in kinds if kind not in structure.KINDS], 0)
+    if not run.family.engine.any_thread:
+        structure.structure_of(run)
+
+    def work() -> None:
+        made = structure.structure_of(run)
+        if run.family.engine.any_thread:
+            run.family.engine.prepare([leaf.variable for leaf in made.leaves])
+        tensors = made.filled([tensor.array for tensor in made.tensors]) + others
+        head = dict(fields, session=dict(made.session, **session), keras_view={"lacks": made.lacks})
+        encoder.prepare(encoder.encode(head, tensors, made.view))
+
+    return work
+
+
+def why_not_exact(run: state.Run) -> Tuple[List[str], Callable[[], List[str]]]:
+    """What is known against a resume from here.
+
+    Returns:
+        What is known at once, and a function that tells the rest, which looks through the graphs of traced functions.
+    """
+    reasons = list(run.report.reasons) + state.data.why_not_exact(run) + attributes_when_traced.why_not_exact(run)
+    if not run.progress.step:
+        return reasons, _nothing_else
+    if run.family.engine.any_thread:
+        return reasons, lambda: run.family.why_not_exact(run.model)  # another thread may: engine.any_thread
+    return reasons + run.family.why_not_exact(run.model), _nothing_else
+
+
+def _capture(run: state.Run, kinds: Sequence[ModuleType], count: int) -> Tuple[Dict[str, Any], List[Tensor]]:
+    """The states of kinds, encoded, and their tensors, of which the first has the number `count`."""
     session: Dict[str, Any] = {}
+    tensors: List[Tensor] = []
     for kind in kinds:
         def put(array: np.ndarray, path: str, name: str = kind.NAME) -> int:
             tensors.append(Tensor("{}/{}".format(name, path), name, array))
-            return len(tensors) - 1
+            return count + len(tensors) - 1
 
         session[kind.NAME] = plain_values.encode(kind.capture(run), put)
-    parts = run.family.keras_view(run.model)
-    view = _keras_view(parts, _numbers(run, tensors), tensors)
-    fields = dict(fields, session=session, keras_view={"lacks": parts.lacks}, versions=run.family.describe(),
-                  package=__version__)
-    return Snapshot(fields, tensors, view)
-
-
-def why_not_exact(run: state.Run) -> List[str]:
-    """All that is known against a resume from here, each reason once."""
-    reasons = list(run.report.reasons) + state.data.why_not_exact(run) + attributes_when_traced.why_not_exact(run)
-    if run.progress.step:
-        reasons += run.family.why_not_exact(run.model)
-    return list(dict.fromkeys(reasons))
-
-
-def _numbers(run: state.Run, tensors: List[Tensor]) -> Dict[int, int]:
-    """The number of the tensor that holds each variable, by the variable's id."""
-    places = {tensor.name: number for number, tensor in enumerate(tensors)}
-    found = {}
-    for prefix, leaves in (("variables/model/arrays/", run.family.model_variables(run.model)),
-                           ("optimizer/arrays/", run.family.optimizer_variables(run.model))):
-        for leaf in leaves:
-            if prefix + leaf.key in places:
-                found[id(leaf.variable)] = places[prefix + leaf.key]
-    return found
-
-
-def _keras_view(parts: KerasParts, numbers: Dict[int, int], tensors: List[Tensor]) -> hdf5_layout.KerasView:
-    """The view with weights as numbers of tensors; the small floats get a float32 copy."""
-    def numbered(weights: Sequence[Tuple[str, Any]]) -> Tuple[Tuple[str, int], ...]:
-        entries = []
-        for name, variable in weights:
-            number = numbers.get(id(variable))
-            if number is None:
-                parts.lacks.append("{}: not among the model's variables".format(name))
-                continue
-            array = tensors[number].array
-            if array.dtype.name.startswith(("bfloat16", "float8")):
-                tensors.append(Tensor("keras/" + name, "keras", array.astype("float32")))
-                number = len(tensors) - 1
-            entries.append((name, number))
-        return tuple(entries)
-
-    named = tuple((layer, numbered(weights)) for layer, weights in parts.layers)
-    everything = tuple(sorted(parts.attributes.items()))
-    group = tuple((name, value) for name, value in everything if name in ("keras_version", "backend"))
-    return hdf5_layout.KerasView(everything, group, named, numbered(parts.optimizer))
+    return session, tensors

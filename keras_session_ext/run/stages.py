@@ -8,6 +8,7 @@ run holds of later stages follows from it as long as it ends that way again.
 from typing import List, Optional, Set
 
 from keras_session_ext.errors import CheckpointNotFound
+from keras_session_ext.lifecycle.record import Record, figures
 from keras_session_ext.progress import CheckpointInfo
 from keras_session_ext.run.lineage import Candidate, Lineage
 from keras_session_ext.store.run_directory import RunDirectory
@@ -21,12 +22,13 @@ class Stages:
         lineage: the run; its `origin` goes when no stage needs it any more.
 
     Attributes:
+        lineage: the run.
         failed: those that ended by an exception which the script caught.
     """
 
     def __init__(self, directory: RunDirectory, lineage: Lineage):
         self._directory = directory
-        self._lineage = lineage
+        self.lineage = lineage
         origin = lineage.origin
         self.failed: Set[int] = set(origin.fields.get("failed_stages", ()) if origin is not None else ())
 
@@ -37,7 +39,7 @@ class Stages:
             CheckpointNotFound: the run is in a later stage, and the last
                 checkpoint of this one is gone.
         """
-        newest = self._lineage.origin
+        newest = self.lineage.origin
         if newest is None or newest.info.progress.stage < stage:
             return None
         if newest.info.progress.stage == stage:
@@ -46,7 +48,7 @@ class Stages:
         runs = _ancestors(newest.info, known)
         ends = [info for info in known if info.run in runs and info.order <= newest.info.order
                 and info.progress.stage == stage and (info.finished or stage in self.failed)]
-        found = self._lineage.newest(ends)
+        found = self.lineage.newest(ends)
         if found is None and stage not in self.failed:
             raise CheckpointNotFound(
                 "The run is in stage {}, but the last checkpoint of stage {} is not in {}. Put it back, or start "
@@ -55,19 +57,19 @@ class Stages:
 
     def candidate_of_any_stage(self) -> Candidate:
         """The checkpoint that was asked for, whatever stage it is of."""
-        if self._lineage.origin is None:
+        if self.lineage.origin is None:
             raise CheckpointNotFound("There is no checkpoint in {}.".format(self._directory.checkpoints))
-        return self._lineage.origin
+        return self.lineage.origin
 
     def repeats(self, stage: int) -> bool:
         """Whether this stage ended by an exception, and the run is in a later one."""
-        origin = self._lineage.origin
+        origin = self.lineage.origin
         return origin is not None and stage in self.failed and origin.info.progress.stage > stage
 
     def trained(self, stage: int) -> None:
         """Something new was trained: what the run holds of later stages no longer follows from it."""
         if not self.repeats(stage):
-            self._lineage.origin = None  # the memory goes, too
+            self.lineage.origin = None  # the memory goes, too
 
     def ended(self, stage: int, failed: bool) -> None:
         """A stage has ended: by an exception which the script caught, or in good order."""
@@ -76,6 +78,22 @@ class Stages:
         elif stage in self.failed:
             self.failed.discard(stage)
             self.trained(stage)  # it ended in another way than before
+
+
+def open_run(directory: RunDirectory, restore: str, record: Record) -> Stages:
+    """The run that a start of the script goes on with, its checkpoints told to the record.
+
+    Args:
+        directory: where it lives.
+        restore: as of `Lineage`.
+        record: is told.
+    """
+    lineage = Lineage(directory, restore)
+    for why in lineage.rejected:
+        record.emit("checkpoint_rejected", why=why)
+    for info in reversed(lineage.infos):
+        record.found(created=info.created, directory=directory.path, **figures(info))
+    return Stages(directory, lineage)
 
 
 def _ancestors(info: CheckpointInfo, known: List[CheckpointInfo]) -> Set[str]:

@@ -7,6 +7,9 @@ A kind has a `NAME` and three functions, and knows of no other kind:
 * `restore(state, run)`.
 
 `run` is a `Run`. A new kind is one new file and one entry in `KINDS`.
+
+A kind that consists of the model's variables has `leaves_of(run)` and `arrange(arrays, run)`, too: what is the same in
+every snapshot of the same variables is then made once (run/structure.py), for there may be thousands.
 """
 
 from keras_session_ext.state import callbacks, data, history, model_objects, optimizer, random, variables

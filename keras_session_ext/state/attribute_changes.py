@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_session_ext.state import plain_values
 from keras_session_ext.state.live_run import Run
-from keras_session_ext.state.walk_objects import GENERATORS, Places, Walk, unwrapped
+from keras_session_ext.state.walk_objects import GENERATORS, SCALARS, Places, Walk, unwrapped
 
 _LIMIT_BYTES = 1 << 30
 _SMALL_BYTES = 1 << 24
@@ -51,6 +51,9 @@ def read(places: Places, run: Run) -> Attributes:
     values: Dict[str, Any] = {}
     opaque: List[str] = []
     for name, (_, _, value) in places.items():
+        if type(value) in SCALARS:
+            values[name] = value
+            continue
         array = run.family.as_array(value)
         value = unwrapped(value) if array is None else array
         try:

@@ -42,6 +42,7 @@ class Run:
         stopped: a callback had stopped the training at the checkpoint.
         report: the resume report of this process.
         foreign: what the checkpoint was taken on, where that is not this Keras.
+        structure: what run/structure.py made of its variables.
     """
 
     def __init__(self, family: Family, model: Any, peers: List[Any]):
@@ -70,6 +71,7 @@ class Run:
         self.report = ResumeReport()
         self.foreign = ""
         self._tables: Any = None
+        self.structure: Any = None
 
     @property
     def feed(self) -> Feed:

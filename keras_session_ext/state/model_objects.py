@@ -53,47 +53,76 @@ def _objects(run: Run) -> List[Tuple[str, Any]]:
 
 def places_of(run: Run) -> Iterator[Tuple[str, Any, Places]]:
     """Where each object keeps its Python attributes."""
-    listed = _objects(run)
-    walk = Walk(run, [subject for _, subject in listed])
+    yield from _places_of(_objects(run), run)
+
+
+def _places_of(listed: List[Tuple[str, Any]], run: Run) -> Iterator[Tuple[str, Any, Places]]:
+    walk, optimizers = Walk(run, [subject for _, subject in listed]), run.family.optimizers(run.model)
+    kinds = _Kinds(walk, run)
     for key, subject in listed:
         if isinstance(subject, types.FunctionType):
             yield key, subject, walk.places(subject)
         else:
-            places = walk.named_places(subject, sorted(_names(subject, walk, run)))
+            optimizes = any(subject is one for one in optimizers)
+            places = walk.named_places(subject, sorted(_names(subject, optimizes, kinds, run)))
             if hasattr(subject, "trainable"):  # its setter reaches the variables
                 places["trainable"] = subject, "trainable", bool(subject.trainable)
             yield key, subject, places
 
 
-def _names(subject: Any, walk: Walk, run: Run) -> Iterator[str]:
-    family, assigned = run.family, _assigned_by_user(type(subject), walk)
-    optimizes = any(subject is one for one in family.optimizers(run.model))
+class _Kinds:
+    """What is known of classes, found out once: a thousand layers have few.
+
+    Args:
+        walk: knows the methods that are the user's own.
+        run: the live run.
+    """
+
+    def __init__(self, walk: Walk, run: Run):
+        self._walk = walk
+        self._family = run.family
+        self._assigned: Dict[type, FrozenSet[str]] = {}
+        self._users: Dict[type, bool] = {}
+        self.passed_over: Set[type] = {type(None), list, tuple, dict}  # objects of these are never the user's own
+
+    def assigned(self, kind: type) -> FrozenSet[str]:
+        """The names of attributes that the methods of the user's own classes assign."""
+        if kind not in self._assigned:
+            self._assigned[kind] = frozenset().union(*[
+                set_attributes.assigned_names(method.__code__) for _, method in self._walk.methods(kind)])
+        return self._assigned[kind]
+
+    def is_users_own(self, value: Any) -> bool:
+        """A function or an object of the user's, wherever Keras keeps it."""
+        if value is None or isinstance(value, (list, tuple, dict)):  # Keras's own wrappers among them
+            return False
+        if isinstance(value, (types.FunctionType, types.MethodType, functools.partial)):
+            function = getattr(value, "func", getattr(value, "__func__", value))
+            return isinstance(function, types.FunctionType) and not self._family.is_framework_class(function)
+        kind = type(value)
+        if kind not in self._users:
+            self._users[kind] = is_users(kind) and not issubclass(kind, (type, types.ModuleType)) \
+                and not self._family.is_framework_class(kind) and not is_standard(kind.__module__)
+            if not self._users[kind] and kind not in _SETTINGS:
+                self.passed_over.add(kind)
+        return self._users[kind] and hasattr(value, "__dict__")
+
+
+def _names(subject: Any, optimizes: bool, kinds: _Kinds, run: Run) -> Iterator[str]:
+    family, assigned = run.family, kinds.assigned(type(subject))
     adapts = hasattr(subject, "adapt") and family.is_framework_class(type(subject))
+    passed_over = kinds.passed_over if not (assigned or optimizes or adapts) else ()
     for name, value in vars(subject).items():
+        if type(value) in passed_over:
+            continue
         if name in assigned or (optimizes and type(value) in (int, float)):  # Nadam of tf.keras 2.11 to 2.15 counts
             yield name
         elif type(value) in _SETTINGS or name in _KERAS_SETS:
             if not name.startswith("_") and name not in _KERAS_SETS:
                 yield name
-        elif _is_users_own(value, run) or (adapts and not name.startswith("_") and (
+        elif kinds.is_users_own(value) or (adapts and not name.startswith("_") and (
                 family.as_array(value) is not None or not family.is_framework_object(value))):
             yield name
-
-
-def _is_users_own(value: Any, run: Run) -> bool:
-    """A function or an object of the user's, wherever Keras keeps it."""
-    if value is None or isinstance(value, (list, tuple, dict)):  # Keras's own wrappers among them
-        return False
-    if isinstance(value, (types.FunctionType, types.MethodType, functools.partial)):
-        function = getattr(value, "func", getattr(value, "__func__", value))
-        return isinstance(function, types.FunctionType) and not run.family.is_framework_class(function)
-    return hasattr(value, "__dict__") and is_users(type(value)) and not isinstance(value, (type, types.ModuleType)) \
-        and not run.family.is_framework_class(type(value)) and not is_standard(type(value).__module__)
-
-
-def _assigned_by_user(kind: type, walk: Walk) -> FrozenSet[str]:
-    """The names of attributes that the methods of the user's own classes assign."""
-    return frozenset().union(*[set_attributes.assigned_names(method.__code__) for _, method in walk.methods(kind)])
 
 
 def look(run: Run) -> Seen:
@@ -137,21 +166,22 @@ def begin_again(script: Dict[int, Dict[str, Any]], run: Run) -> None:
 def capture(run: Run) -> Dict[str, Any]:
     state: Dict[str, Any] = {"values": {}, "traced": {}, "script": {}, "own": {}, "buffers": {}, "missing": [],
                              "validated": run.objects_validated, "settled": run.objects_settled}
-    for key, subject, places in places_of(run) if run.trains else ():
+    listed = _objects(run)
+    for key, subject, places in _places_of(listed, run) if run.trains else ():
         found = attribute_changes.read(places, run)
         changed, large = attribute_changes.changed(found, run.objects_begun.get(id(subject), {}))
         state["missing"] += ["{}.{}".format(short_name(key), name) for name in found.opaque + large]
         if changed:
             state["values"][key] = changed
             _add_traced(state, key, subject, read_when_traced(places), run)
-    _add_own(state, run)
+    _add_own(state, listed, run)
     return state
 
 
-def _add_own(state: Dict[str, Any], run: Run) -> None:
+def _add_own(state: Dict[str, Any], listed: List[Tuple[str, Any]], run: Run) -> None:
     """What objects save of themselves, and what the engine keeps beside their variables."""
     known = [leaf.variable for leaf in run.family.model_variables(run.model)]
-    for key, subject in _objects(run):
+    for key, subject in listed:
         try:
             own = saving_protocol.read(subject, run.family.is_framework_class)
             plain_values.flatten(own)

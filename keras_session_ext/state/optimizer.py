@@ -1,6 +1,6 @@
 """The optimizers' variables: iterations, slots, learning rate, loss scale, EMA averages, accumulated gradients."""
 
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence
 
 from keras_session_ext.backend.layers_and_variables import Leaf
 from keras_session_ext.backend.transfer.plan import plan_slots
@@ -10,10 +10,19 @@ from keras_session_ext.state.variables import carry, compare, store
 NAME = "optimizer"
 
 
-def capture(run: Run) -> Dict[str, Any]:
-    leaves = run.family.optimizer_variables(run.model)
+def leaves_of(run: Run) -> List[Leaf]:
+    """The variables that are captured."""
+    return run.family.optimizer_variables(run.model)
+
+
+def arrange(arrays: Sequence[Any], run: Run) -> Dict[str, Any]:
+    """The state, of the values of these variables."""
     built = all(getattr(one, "built", True) for one in run.family.optimizers(run.model))
-    return dict(store(leaves, run.family.read(leaves)), optimizers=run.tables["optimizers"], built=built)
+    return dict(store(leaves_of(run), arrays), optimizers=run.tables["optimizers"], built=built)
+
+
+def capture(run: Run) -> Dict[str, Any]:
+    return arrange(run.family.read(leaves_of(run)), run)
 
 
 def tables(state: Dict[str, Any], run: Run) -> List[Dict[str, Any]]:

@@ -11,11 +11,20 @@ from keras_session_ext.state.live_run import Run
 NAME = "variables"
 
 
-def capture(run: Run) -> Dict[str, Any]:
+def leaves_of(run: Run) -> List[Leaf]:
+    """The variables that are captured."""
+    return run.family.model_variables(run.model) + run.family.metric_variables(run.model)
+
+
+def arrange(arrays: Sequence[Any], run: Run) -> Dict[str, Any]:
+    """The state, of the values of these variables."""
     leaves, metrics = run.family.model_variables(run.model), run.family.metric_variables(run.model)
-    arrays = run.family.read(leaves + metrics)
     return {"model": store(leaves, arrays), "metrics": store(metrics, arrays[len(leaves):]),
             "layers": run.tables["layers"]}
+
+
+def capture(run: Run) -> Dict[str, Any]:
+    return arrange(run.family.read(leaves_of(run)), run)
 
 
 def store(leaves: Sequence[Leaf], arrays: Sequence[np.ndarray]) -> Dict[str, Any]:

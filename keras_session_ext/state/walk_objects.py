@@ -13,7 +13,7 @@ import random
 import sys
 import sysconfig
 import types
-from typing import Any, Dict, FrozenSet, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, FrozenSet, Iterator, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -24,7 +24,7 @@ _STATELESS = (types.ModuleType, types.BuiltinFunctionType, type)
 _STATELESS_MODULES = ("_io", "io", "_thread", "threading", "logging", "pathlib", "re", "socket", "concurrent",
                       "datetime", "decimal", "fractions", "enum", "typing", "abc", "uuid")
 _OURS = "keras_session_ext"  # what we have put in a model's place is no state of it
-_SCALARS = (bool, int, float, str)
+SCALARS = (bool, int, float, str)
 _UNCHANGING = (type(None), complex, bytes, range, slice, property, np.dtype, type(Ellipsis), type(NotImplemented))
 GENERATORS = (random.Random, np.random.RandomState, np.random.Generator)
 _DEPTH = 3
@@ -44,8 +44,10 @@ class Walk:
     """
 
     def __init__(self, run: Run, listed: Sequence[Any] = ()):
+        self._run = run
         self._family = run.family
-        self._own = run.family.own_variables(run.model)
+        self._own: Optional[Set[int]] = None
+        self._methods: Dict[type, List[Tuple[str, types.FunctionType]]] = {}
         self._listed = {id(one) for one in listed}
         self._seen: set = set()
 
@@ -69,8 +71,13 @@ class Walk:
         found.update(self._class(type(subject), prefix + type(subject).__name__, depth))
         return found
 
-    def methods(self, kind: type) -> Iterator[Tuple[str, types.FunctionType]]:
+    def methods(self, kind: type) -> List[Tuple[str, types.FunctionType]]:
         """The methods that are the user's own."""
+        if kind not in self._methods:
+            self._methods[kind] = list(self._find_methods(kind))
+        return self._methods[kind]
+
+    def _find_methods(self, kind: type) -> Iterator[Tuple[str, types.FunctionType]]:
         for base in kind.__mro__:
             if not self._family.is_framework_class(base) and is_users(base) and not is_standard(base.__module__):
                 for name, value in sorted(vars(base).items()):
@@ -79,7 +86,7 @@ class Walk:
                         yield name, value
 
     def _place(self, holder: Any, key: Any, value: Any, name: str, depth: int) -> Places:
-        if type(value) in _SCALARS:
+        if type(value) in SCALARS:
             return {name: (holder, key, value)}
         if isinstance(value, type):
             return self._class(value, name, depth)
@@ -87,6 +94,8 @@ class Walk:
             return {}
         if self._family.as_array(value) is not None:
             return {name: (holder, key, value)}
+        if self._own is None:  # there may be thousands, and most objects lead to none
+            self._own = self._family.own_variables(self._run.model)
         variables = self._family.held_variables(value, self._own)
         if variables is not None:
             arrays = [self._family.engine.value(one) for one in variables]
@@ -146,7 +155,7 @@ class Walk:
     def _partial(self, value: functools.partial, name: str, depth: int) -> Places:
         found = self._place(None, NOWHERE, value.func, name + ".func", depth)
         for key, item in list(enumerate(value.args)) + sorted(value.keywords.items()):
-            if not isinstance(item, _SCALARS + _UNCHANGING):
+            if not isinstance(item, SCALARS + _UNCHANGING):
                 found.update(self._place(None, NOWHERE, item, "{}.{}".format(name, key), depth))
         return found
 
@@ -163,7 +172,7 @@ class Walk:
                 continue  # not bound yet
             found.update(self._place(cell, None, value, "{}.{}".format(name, variable), depth))
         for number, value in enumerate([*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]):
-            if not isinstance(value, _SCALARS + _UNCHANGING):  # def f(x, seen=[])
+            if not isinstance(value, SCALARS + _UNCHANGING):  # def f(x, seen=[])
                 found.update(self._place(None, NOWHERE, value, "{}.default {}".format(name, number), depth))
         found.update(self._place(None, NOWHERE, vars(function), name + ".attributes", depth))
         found.update(self._names(function.__code__, function.__globals__, name, depth))

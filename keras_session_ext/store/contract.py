@@ -6,7 +6,9 @@ dies; what was put is durable when `put` returns.
 """
 
 import abc
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Generator, List, Optional, Tuple
+
+Pieces = Generator[Tuple[int, Any], None, None]
 
 
 class Image(abc.ABC):
@@ -19,8 +21,11 @@ class Image(abc.ABC):
     size_bytes: int
 
     @abc.abstractmethod
-    def pieces(self) -> Iterator[Tuple[int, Any]]:
-        """(offset in bytes, buffer) of every part; no two overlap."""
+    def pieces(self) -> Pieces:
+        """(offset in bytes, buffer) of every part; no two overlap.
+
+        Called once. A buffer is good until the next one is asked for.
+        """
 
 
 class StoredFile(abc.ABC):

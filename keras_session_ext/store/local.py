@@ -4,34 +4,21 @@ A put is `create a temporary name -> write -> fsync -> check -> link to the name
 -> unlink -> fsync the folder`; a removal goes through a tombstone.
 """
 
+import contextlib
 import errno
 import logging
 import os
 import re
-import threading
 from typing import Any, Callable, Dict, List, Optional
 
 from keras_session_ext import file_locks, files
-from keras_session_ext.store.contract import Image, Lock, Store, StoredFile
+from keras_session_ext.store.contract import Image, Store, StoredFile
+from keras_session_ext.store.local_lock import LocalLock
 
 logger = logging.getLogger("keras_session_ext")
 
 _UNFINISHED = re.compile(r"\.(?:tmp|del)-[0-9a-f]{8}-(.*)")
 _UNFINISHED_NOTE = re.compile(r"\.tmp-[0-9a-f]{8}-.*|journal\.jsonl\.tmp-[0-9a-f]{8}")
-# one descriptor per directory for all of this process, counted
-_locks: Dict[str, List[int]] = {}
-_locks_guard = threading.Lock()
-
-
-def _forked() -> None:
-    """A child has none of the locks, and no thread that holds the guard."""
-    global _locks_guard
-    _locks.clear()
-    _locks_guard = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
 
 
 def write_file(path: str, image: Image, mode: int = 0o600) -> None:
@@ -40,8 +27,8 @@ def write_file(path: str, image: Image, mode: int = 0o600) -> None:
     try:
         try:
             files.reserve(fd, image.size_bytes)
-            for offset, data in image.pieces():
-                files.write_at(fd, data, offset)
+            with contextlib.closing(image.pieces()) as pieces:
+                files.write_pieces(fd, pieces)
             files.sync(fd)
         finally:
             files.close(fd)
@@ -103,65 +90,6 @@ class LocalFile(StoredFile):
 
     def close(self) -> None:
         files.close(self._fd)
-
-
-class LocalLock(Lock):
-    """A lock on a file, one for all that this process has to do with the directory.
-
-    Args:
-        path: the file.
-        mode: its permissions when it is made.
-    """
-
-    def __init__(self, path: str, mode: int):
-        self._path = path
-        self._mode = mode
-        self._taken = False
-        self._key = os.path.realpath(path)
-
-    def take(self) -> Optional[Dict[str, Any]]:
-        left: Dict[str, Any] = {}
-        if self._taken:
-            return left
-        with _locks_guard:
-            entry = _locks.get(self._key)
-            if entry is None:
-                left = file_locks.read_owner(self._path)
-                fd = file_locks.lock(self._path, self._mode)
-                if fd is None:
-                    return None
-                entry = _locks[self._key] = [fd, 0]
-            entry[1] += 1
-        self._taken = True
-        return left
-
-    def read(self) -> Dict[str, Any]:
-        return file_locks.read_owner(self._path)
-
-    def note(self, **place: Any) -> None:
-        entry = _locks.get(self._key)
-        if self._taken and entry is not None:
-            file_locks.write_owner(entry[0], **place)
-
-    def holder(self) -> Optional[int]:
-        if self._key in _locks:
-            return os.getpid()  # where it is a POSIX record lock, to open and close the file would give it away
-        return file_locks.lock_holder(self._path)
-
-    def give_back(self) -> None:
-        if not self._taken:
-            return
-        self._taken = False
-        with _locks_guard:
-            entry = _locks.get(self._key)
-            if entry is None:
-                return  # a forked child: the lock is the parent's
-            entry[1] -= 1
-            if not entry[1]:
-                try:
-                    files.close(_locks.pop(self._key)[0])
-                except OSError as error:  # a mount that died: it is closed all the same
-                    logger.warning("%s: %s", self._path, error)
 
 
 def _resolved(path: str) -> str:

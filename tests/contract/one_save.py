@@ -29,7 +29,7 @@ def save(directory, encoder, step):
         "generation": directory.generation, "created": 0.0, "finished": False, "reasons": [], "session": {},
         "progress": {"stage": 0, "epoch": 0, "batch": step, "step": step, "elapsed_seconds": 0.0},
     }
-    tensors = [Tensor("variables/0", "variables", np.full(3000, step, np.float32)),
+    tensors = [Tensor("variables/0", "variables", np.full(300000, step, np.float32)),
                Tensor("random/1", "random", np.array(step))]
     image = encoder.encode(fields, tensors, VIEW)
     directory.publish(id, image)

@@ -18,9 +18,10 @@ from files_of_ours import EMPTY_VIEW, fields, small_tensors, write
 
 import keras_session_ext
 from keras_session_ext import CheckpointCorrupt, DirectoryBusy, SessionError, files, list_checkpoints, verify_checkpoint
-from keras_session_ext.checkpoint.encoder import CheckpointImage, Encoder
+from keras_session_ext.checkpoint.encoder import Encoder
 from keras_session_ext.policies.keep import KeepAll, KeepLast, Plan
 from keras_session_ext.run.background_writer import BackgroundWriter
+from keras_session_ext.store.contract import Image
 from keras_session_ext.store.local import save_file, temporary_name, write_file
 from keras_session_ext.store.run_directory import RunDirectory
 
@@ -473,7 +474,14 @@ def test_a_leftover_link_is_removed_and_not_followed(path, tmp_path):
 # -- publication
 
 
-NEW = CheckpointImage(3, [], b"new")
+class New(Image):
+    size_bytes = 3
+
+    def pieces(self):
+        yield 0, b"new"
+
+
+NEW = New()
 
 
 def unfinished(directory):
@@ -536,14 +544,14 @@ def test_an_error_of_link_is_an_error(owned, monkeypatch, number):
 
 
 def test_a_temporary_file_that_vanished(owned):
-    class Vanishing(CheckpointImage):
+    class Vanishing(New):
         def pieces(self):
             yield from super().pieces()
             name, = unfinished(owned)
             os.unlink(os.path.join(owned.checkpoints, name))
 
     with pytest.raises(FileNotFoundError):
-        owned.publish(owned.new_id(1), Vanishing(3, [], b"new"))
+        owned.publish(owned.new_id(1), Vanishing())
     assert steps(owned.path) == []
 
 

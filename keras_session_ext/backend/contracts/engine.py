@@ -15,19 +15,36 @@ class Engine(abc.ABC):
     Attributes:
         name: as Keras calls it: "tensorflow", "jax", "torch".
         traces_each_shape: whether a step is traced for each shape of batches, and not once for all.
+        copies: whether `hold` copies the values, and not only refers to them.
+        any_thread: whether another thread may look at variables and functions while a step runs.
     """
 
     name: str
     traces_each_shape = False
+    copies = False
+    any_thread = False
 
     @abc.abstractmethod
-    def read(self, variables: Sequence[Any]) -> List[np.ndarray]:
-        """Values of variables at this moment.
+    def hold(self, variables: Sequence[Any], places: Optional[Sequence[np.ndarray]] = None) -> List[Any]:
+        """Values of variables at this moment, as cheaply as the engine has them.
 
-        Called on the training thread, between two batches. The arrays are of the
-        variables' shapes and dtypes, and stay as they are while training goes on;
-        they may be views of the engine's memory, never to be written to.
+        Called on the training thread, between two batches.
+
+        Args:
+            variables: whose.
+            places: where the engine `copies`: an array for each variable, of its shape and dtype, to copy to.
+
+        Returns:
+            For each variable something that `np.asarray` makes an array of its shape and dtype, on any thread. The
+            values stay as they are while training goes on; they may be the engine's memory, never to be written to.
         """
+
+    def prepare(self, variables: Sequence[Any]) -> None:  # noqa: B027  (most have nothing to do)
+        """Does what the first `hold` of these variables would wait for; called on another thread, if `any_thread`."""
+
+    def read(self, variables: Sequence[Any]) -> List[np.ndarray]:
+        """Arrays of what `hold` returns."""
+        return list(map(np.asarray, self.hold(variables)))
 
     def assign(self, variables: Sequence[Any], arrays: Sequence[np.ndarray]) -> None:
         """Gives variables new values; each array has the shape and dtype of its variable."""

@@ -99,6 +99,10 @@ class Family(FitAccess, SessionAccess):
         """Values at this moment; see `Engine.read`."""
 
     @abc.abstractmethod
+    def hold(self, leaves: Sequence[Leaf], places: Optional[Sequence[np.ndarray]] = None) -> List[Any]:
+        """Values at this moment; see `Engine.hold`."""
+
+    @abc.abstractmethod
     def assign(self, leaves: Sequence[Leaf], arrays: Sequence[np.ndarray]) -> None:
         """New values; see `Engine.assign`."""
 

@@ -1,6 +1,6 @@
 """JAX."""
 
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 
@@ -9,29 +9,28 @@ from keras_session_ext.backend.contracts.engine import Engine
 
 
 class Jax(Engine):
-    """JAX: on CPUs a view keeps its buffer from being donated; elsewhere a read is a copy to the host."""
+    """JAX: the next step is given the very buffers, so values are copied.
+
+    A view that outlives the step makes XLA copy the buffer, to memory that was never used:
+    https://github.com/openxla/xla, PjRt's GetBufferForDonationHold.
+    """
 
     name = "jax"
     traces_each_shape = True
+    copies = True
 
     def __init__(self) -> None:
         import jax
 
         self._jax = jax
-        self._views = jax.default_backend() == "cpu" and self._donation_spares_views()
 
-    def _donation_spares_views(self) -> bool:
-        """XLA may tighten this: https://github.com/openxla/xla, PjRt's GetBufferForDonationHold."""
-        jnp = self._jax.numpy
-        value = jnp.arange(1024.0)
-        view = np.asarray(value)
-        before = view.copy()
-        self._jax.jit(lambda x: x + 1, donate_argnums=0)(value).block_until_ready()
-        return bool(np.array_equal(view, before))
-
-    def read(self, variables: Sequence[Any]) -> List[np.ndarray]:
-        values = [np.asarray(variable.value) for variable in variables]
-        return values if self._views else [value.copy() for value in values]
+    def hold(self, variables: Sequence[Any], places: Optional[Sequence[np.ndarray]] = None) -> List[Any]:
+        values = self._jax.block_until_ready([variable.value for variable in variables])
+        if places is None:
+            return [np.array(value) for value in values]
+        for place, value in zip(places, values):
+            place[...] = np.asarray(value)
+        return list(places)
 
     def traces(self, functions: Sequence[Any]) -> int:
         return sum(one._cache_size() for one in callables_within(functions) if hasattr(one, "_cache_size"))

@@ -1,11 +1,13 @@
 """TensorFlow, outside of graph mode."""
 
+import operator
 from typing import Any, Callable, ContextManager, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from keras_session_ext.backend.contracts.engine import Engine
 from keras_session_ext.backend.engines.tf_function_graphs import graphs_of, random_ops, written_variables
+from keras_session_ext.backend.engines.tf_read_function import reader_of
 
 
 def _raw(variable: Any) -> Any:
@@ -21,6 +23,7 @@ class TensorFlow(Engine):
     """
 
     name = "tensorflow"
+    any_thread = True
 
     def __init__(self, unwrap: Callable[[Any], Any] = _raw):
         import tensorflow
@@ -29,14 +32,25 @@ class TensorFlow(Engine):
         self._unwrap = unwrap
         self._scanned: Tuple[List[int], List[str]] = ([], [])
         self._written: Tuple[List[int], List[str]] = ([], [])
+        self._readers: List[Tuple[List[Any], Callable[[], List[Any]]]] = []
 
-    def read(self, variables: Sequence[Any]) -> List[np.ndarray]:
-        """Values of the variables at this moment; they stay so while training goes on."""
-        # one op each: a function that reads all takes seconds to trace, at the first save, where there are thousands,
-        # and TensorFlow warns the user of it. np.asarray aliases the tensor's buffer, .numpy() would copy it.
+    def hold(self, variables: Sequence[Any], places: Optional[Sequence[np.ndarray]] = None) -> List[Any]:
+        """The tensors: `np.asarray` aliases their buffers, where `.numpy()` would copy them."""
+        for known, read in self._readers:
+            if len(known) == len(variables) and all(map(operator.is_, known, variables)):
+                return read()
         op = self._tf.raw_ops.ReadVariableOp
         raw = [self._unwrap(variable) for variable in variables]
-        return [np.asarray(op(resource=variable.handle, dtype=variable.dtype)) for variable in raw]
+        return [op(resource=variable.handle, dtype=variable.dtype) for variable in raw]
+
+    def prepare(self, variables: Sequence[Any]) -> None:
+        """Makes one function that reads all of them; a `tf.function` would be traced for seconds, and tell the user."""
+        try:
+            read = reader_of([self._unwrap(variable) for variable in variables])
+            read()  # the first call takes a hundred times as long as the others
+        except Exception:  # another TensorFlow: one op for each variable will do
+            return
+        self._readers = [*self._readers[-3:], (list(variables), read)]
 
     def value(self, variable: Any) -> np.ndarray:
         return np.array(self._unwrap(variable).numpy())
@@ -49,7 +63,7 @@ class TensorFlow(Engine):
         return len([graph for function in functions for graph in graphs_of(function)])
 
     def release(self) -> None:
-        """Nothing is kept."""
+        self._readers = []
 
     def random_state(self) -> Dict[str, Any]:
         context = self._context()

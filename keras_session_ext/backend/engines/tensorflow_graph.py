@@ -1,7 +1,7 @@
 """TensorFlow in graph mode: reads are runs of a session; the random state is that of the session's random ops."""
 
 import weakref
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -22,8 +22,8 @@ class TensorFlowGraph(Engine):
         self._session_of = session_of
         self._fetches: Any = weakref.WeakKeyDictionary()  # session -> [(variables, callable)]
 
-    def read(self, variables: Sequence[Any]) -> List[np.ndarray]:
-        """Values of the variables at this moment, in one run that adds nothing to the graph."""
+    def hold(self, variables: Sequence[Any], places: Optional[Sequence[np.ndarray]] = None) -> List[Any]:
+        """In one run of the session, which adds nothing to the graph."""
         variables = list(variables)
         session = self._session_of(variables[0].graph)
         known = self._fetches.setdefault(session, [])

@@ -1,7 +1,7 @@
 """torch."""
 
 import sys
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -9,17 +9,34 @@ from keras_session_ext.backend.contracts.engine import Engine
 
 
 class Torch(Engine):
-    """torch updates in place, so a read is a copy."""
+    """torch updates in place, so values are copied."""
 
     name = "torch"
+    copies = True
 
     def __init__(self) -> None:
         import torch
 
         self._torch = torch
+        self._tracked: Tuple[Sequence[Any], Set[int]] = ((), set())
 
-    def read(self, variables: Sequence[Any]) -> List[np.ndarray]:
-        return [self._copy(variable.value.detach()) for variable in variables]
+    def hold(self, variables: Sequence[Any], places: Optional[Sequence[np.ndarray]] = None) -> List[Any]:
+        tensors = [variable.value.detach() for variable in variables]
+        if places is None:
+            return list(map(self._copy, tensors))
+        over = [self._over(place if place.flags.aligned else np.empty_like(place)) for place in places]
+        with self._torch.no_grad():  # one call, on as many threads as torch uses
+            self._torch._foreach_copy_(over, tensors)
+        for place, tensor in zip(places, tensors):
+            if not place.flags.aligned:  # torch takes no such memory
+                place[...] = self._copy(tensor)
+        return list(places)
+
+    def _over(self, array: np.ndarray) -> Any:
+        """A tensor of torch over the memory of an array."""
+        half = array.dtype.name == "bfloat16"  # which torch does not take from NumPy
+        tensor = self._torch.from_numpy(array.view(np.int16) if half else array)
+        return tensor.view(self._torch.bfloat16) if half else tensor
 
     def _copy(self, tensor: Any) -> np.ndarray:
         names = {self._torch.bfloat16: ("int16", "bfloat16")}
@@ -51,16 +68,16 @@ class Torch(Engine):
 
     def _tensors(self, value: Any) -> Any:
         if isinstance(value, np.ndarray):
-            half = value.dtype.name == "bfloat16"  # which torch does not take from NumPy
-            tensor = self._torch.from_numpy(np.array(value.view(np.int16) if half else value))
-            return tensor.view(self._torch.bfloat16) if half else tensor
+            return self._over(np.array(value))
         if isinstance(value, dict):
             return {key: self._tensors(item) for key, item in value.items()}
         return type(value)(map(self._tensors, value)) if type(value) in (list, tuple) else value
 
     def buffers(self, subject: Any, known: Sequence[Any]) -> Dict[str, Any]:
         """Buffers of the layer and of modules of torch in it, parameters that Keras does not track, and gradients."""
-        tracked = {id(variable.value) for variable in known}
+        if self._tracked[0] is not known:  # the same for all layers, of which there may be a thousand
+            self._tracked = known, {id(variable.value) for variable in known}
+        tracked = self._tracked[1]
         found = {name: tensor for name, tensor in self._beside(subject).items() if id(tensor) not in tracked}
         found.update((name, one.grad) for name, one in self._never_zeroed(subject).items() if one.grad is not None)
         return {name: self._copy(tensor.detach()) for name, tensor in found.items()}
@@ -96,7 +113,7 @@ class Torch(Engine):
                     beside[name].copy_(self._tensors(value))
 
     def release(self) -> None:
-        """Nothing is kept."""
+        self._tracked = ((), set())
 
     def random_state(self) -> Dict[str, Any]:
         cuda = self._torch.cuda

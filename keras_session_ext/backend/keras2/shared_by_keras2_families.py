@@ -128,7 +128,7 @@ class Keras2(SharedFamily):
 
     def model_variables(self, model: Any) -> List[Leaf]:
         """Weights, and behind them the states of stateful recurrent layers, which models do not list."""
-        return self._leaves(weights_of(model) + list(states_of(model)))
+        return self._leaves_of(model, "model", weights_of(model) + list(states_of(model)), self._leaves)
 
     def metric_variables(self, model: Any) -> List[Leaf]:
         found: List[Any] = []
@@ -136,7 +136,7 @@ class Keras2(SharedFamily):
         for metric in list(getattr(model, "metrics", None) or []) + list(
                 getattr(model, "_output_loss_metrics", None) or []):
             found += list(getattr(metric, "weights", None) or getattr(metric, "variables", None) or [])
-        return self._leaves(found)
+        return self._leaves_of(model, "metrics", found, self._leaves)
 
     def optimizer_variables(self, model: Any) -> List[Leaf]:
         """Variables of all optimizers: slots, counters, and the hyperparameters that are variables."""
@@ -147,7 +147,7 @@ class Keras2(SharedFamily):
                 if id(variable) not in known:
                     known.add(id(variable))
                     found.append(variable)
-        return self._leaves(found)
+        return self._leaves_of(model, "optimizers", found, self._leaves)
 
     def _optimizer_state(self, optimizer: Any) -> List[Any]:
         found = self.slots(optimizer)

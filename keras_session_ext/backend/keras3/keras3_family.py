@@ -161,17 +161,18 @@ class Keras3(Keras3Access, SharedFamily):
 
     def model_variables(self, model: Any) -> List[Leaf]:
         self._sync(model)
-        return leaves_of(list(model.variables) + list(states_of(model)))  # a functional model does not list the states
+        variables = list(model.variables) + list(states_of(model))  # a functional model does not list the states
+        return self._leaves_of(model, "model", variables, leaves_of)
 
     def metric_variables(self, model: Any) -> List[Leaf]:
-        return leaves_of(model.metrics_variables)
+        return self._leaves_of(model, "metrics", list(model.metrics_variables), leaves_of)
 
     def optimizer_variables(self, model: Any) -> List[Leaf]:
         """Variables of all optimizers: the compiled one, and those that are attributes (GANs)."""
         variables: List[Any] = []
         for optimizer in self.optimizers(model):
             variables += optimizer.variables
-        return leaves_of(variables)
+        return self._leaves_of(model, "optimizers", variables, leaves_of)
 
     @staticmethod
     def slots(optimizer: Any) -> List[Any]:
