@@ -1,0 +1,246 @@
+"""A file is laid out in memory of ours: whole or piece by piece, with tensors that stand there already or not."""
+
+import fcntl
+import gc
+import os
+import threading
+import time
+import weakref
+
+import files_of_ours
+import numpy as np
+import pytest
+from files_of_ours import EMPTY_VIEW, fields
+
+from keras_session_ext import files, verify_checkpoint
+from keras_session_ext.checkpoint import arena, encoder, header, reader
+from keras_session_ext.checkpoint.arena import Arena, aligned_memory
+from keras_session_ext.checkpoint.encoder import Encoder, Tensor
+from keras_session_ext.checkpoint.hdf5_layout import TensorSpec
+from keras_session_ext.store.local import write_file
+
+VARIABLES = [("variables/a", (700, 3), "float32"), ("variables/b", (), "int64"), ("variables/c", (5,), "bool"),
+             ("variables/empty", (0, 4), "float32"), ("optimizer/d", (300_001,), "float64")]
+
+
+def values(seed):
+    random = np.random.RandomState(seed)
+    return [np.asarray(random.randn(*shape) * 100).astype(dtype).reshape(shape) for _, shape, dtype in VARIABLES]
+
+
+def tensors(arrays, others=()):
+    made = [Tensor(name, name.split("/")[0], array) for (name, _, _), array in zip(VARIABLES, arrays)]
+    return made + [Tensor("callbacks/{}".format(number), "callbacks", array) for number, array in enumerate(others)]
+
+
+def specs(arrays):
+    return [TensorSpec(name.split("/")[0], array.dtype.name, array.shape, array.nbytes)
+            for (name, _, _), array in zip(VARIABLES, arrays)]
+
+
+def look_at(path, arrays, others=()):
+    verify_checkpoint(path)
+    found = list(reader.read_checkpoint(path)[1].values())
+    assert len(found) == len(arrays) + len(others)
+    for one, other in zip(found, [*arrays, *others]):
+        assert one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+
+
+@pytest.fixture
+def path(tmp_path):
+    count = iter(range(1000))
+    return lambda: str(tmp_path / "{}.h5".format(next(count)))
+
+
+@pytest.mark.parametrize("window", [4096, 8192, 1 << 20, 1 << 30])
+def test_piece_by_piece_it_is_the_same_file(path, monkeypatch, window):
+    whole, pieces = path(), path()
+    write_file(whole, Encoder().encode(fields(), tensors(values(1)), EMPTY_VIEW))
+    monkeypatch.setattr(Arena, "lease", lambda self, size_bytes: None)
+    monkeypatch.setattr(encoder, "WINDOW_BYTES", window)
+    image = Encoder().encode(fields(), tensors(values(1)), EMPTY_VIEW)
+    assert image.lease is None
+    write_file(pieces, image)
+    with open(whole, "rb") as one, open(pieces, "rb") as other:
+        assert one.read() == other.read()
+    look_at(pieces, values(1))
+
+
+@pytest.mark.parametrize("room", [0, 1 << 20, 1 << 40])
+def test_where_memory_is_short_less_is_used(path, monkeypatch, room):
+    monkeypatch.setattr(arena, "free_memory_bytes", lambda: room)
+    image = Encoder().encode(fields(), tensors(values(2)), EMPTY_VIEW)
+    assert (image.lease is None) == (room < 1 << 40)
+    final = path()
+    write_file(final, image)
+    look_at(final, values(2))
+
+
+def test_tensors_that_stand_in_their_places_are_not_copied(path):
+    """As on engines that must copy: at once to where the file has them."""
+    made, first = Encoder(), path()
+    names = [name for name, _, _ in VARIABLES]
+    assert made.lease(names, specs(values(0))) is None, "the places are not known yet"
+    write_file(first, made.encode(fields(), tensors(values(0)), EMPTY_VIEW))
+    for seed, others in ((1, []), (2, [np.ones(3)]), (3, []), (4, [np.ones(3), np.zeros((90, 90))]), (5, [])):
+        lease = made.lease(names, specs(values(seed)))
+        for place, array in zip(lease.placed, values(seed)):
+            assert place.dtype == array.dtype and place.shape == array.shape
+            place[...] = array
+        assert made.lease(names, specs(values(seed))) is None, "one file at a time"
+        final = path()
+        write_file(final, made.encode(fields(), tensors(lease.placed, others), EMPTY_VIEW, lease))
+        look_at(final, values(seed), others)
+    look_at(first, values(0))
+
+
+def test_tensors_in_places_that_are_no_more_are_moved(path):
+    """What a callback keeps may take more room than there is, and a header may grow."""
+    made = Encoder()
+    write_file(path(), made.encode(fields(), tensors(values(0)), EMPTY_VIEW))
+    for seed, others, text in ((6, [np.arange(3_000_000, dtype=np.float64)], ""), (7, [], "h" * 9000), (8, [], "")):
+        lease = made.lease([name for name, _, _ in VARIABLES], specs(values(seed)))
+        for place, array in zip(lease.placed, values(seed)):
+            place[...] = array
+        final = path()
+        given = fields(session={"history": text})
+        write_file(final, made.encode(given, tensors(lease.placed, others), EMPTY_VIEW, lease))
+        look_at(final, values(seed), others)
+
+
+def test_an_array_is_let_go_of_when_it_is_copied():
+    """An engine that updates in place would copy what someone still refers to."""
+    arrays = values(1)
+    seen = [weakref.ref(array) for array in arrays]
+    image = Encoder().encode(fields(), tensors(arrays), EMPTY_VIEW)
+    del arrays
+    pieces = image.pieces()
+    next(pieces)
+    gc.collect()
+    assert [one() for one in seen if one() is not None and one().nbytes] == []
+    pieces.close()
+
+
+def test_what_stands_between_the_tensors_is_written_again_where_another_file_was(path):
+    """A lease that no file came of, and files of two structures in turn, in the same memory."""
+    made = Encoder()
+    for seed, others in ((1, []), (2, []), (3, [np.zeros(7)]), (4, [np.zeros(7)]), (5, [])):
+        final = path()
+        write_file(final, made.encode(fields(), tensors(values(seed), others), EMPTY_VIEW))
+        look_at(final, values(seed), others)
+        lease = made.lease([name for name, _, _ in VARIABLES], specs(values(seed)))
+        lease.memory[...] = 255
+        del lease
+
+
+def test_an_arena_is_for_one_file_at_a_time():
+    made = Arena()
+    first = made.lease(10_000)
+    assert len(first.memory) >= 10_000 and first.memory.ctypes.data % files.PAGE_BYTES == 0
+    assert made.lease(10) is None
+    made.give_back(first)
+    second = made.lease(20_000)
+    assert second is not None and made.lease(10) is None
+    second.memory[:] = 1
+    made.release()
+    third = made.lease(20_000)
+    assert third is not None and not third.memory.any() and second.memory.all(), "each has its own"
+    del third
+    assert made.lease(10) is not None, "what nobody has any more is back"
+
+
+def test_memory_that_is_being_touched_is_given_to_a_file_at_once(monkeypatch):
+    made, size = Arena(), 64 << 20
+    lease = made.lease(size)
+    slow = lease.memory.view(Slow)
+    lease.memory = slow
+    toucher = threading.Thread(target=made.touch, args=(lease, size))
+    del lease
+    toucher.start()
+    while not slow.chunks:
+        time.sleep(0.001)
+    given = None
+    while given is None:
+        given = made.lease(size)
+    toucher.join(10)
+    assert not toucher.is_alive() and len(slow.chunks) < 8
+
+
+class Slow(np.ndarray):
+    chunks = []
+
+    def __setitem__(self, key, value):
+        self.chunks.append(key)
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("refuses", ["the flag", "the first write", "nothing"])
+def test_file_systems_without_direct_io(path, monkeypatch, refuses):
+    """The file is the same, whether it is refused when it is asked for, at the first write, or not at all."""
+    direct = []
+
+    def is_direct(fd):
+        return bool(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_DIRECT)
+
+    set_flags, write = fcntl.fcntl, os.pwrite
+
+    def fcntl_(fd, what, *value):
+        if refuses == "the flag" and what == fcntl.F_SETFL and value[0] & os.O_DIRECT:
+            raise OSError(22, "Invalid argument")
+        return set_flags(fd, what, *value)
+
+    def pwrite(fd, data, offset):
+        direct.append(is_direct(fd))
+        if refuses == "the first write" and direct[-1]:
+            raise OSError(22, "Invalid argument")
+        return write(fd, data, offset)
+
+    monkeypatch.setattr(files.fcntl, "fcntl", fcntl_)
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    final = path()
+    write_file(final, Encoder().encode(fields(), tensors(values(3)), EMPTY_VIEW))
+    monkeypatch.undo()
+    look_at(final, values(3))
+    assert direct[0] == (refuses != "the flag") and direct[-1] is False, "the header is small"
+    if refuses == "the first write":
+        assert direct.count(True) == 1
+
+
+def test_another_error_of_a_direct_write_is_an_error(path, monkeypatch):
+    def pwrite(fd, data, offset):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    final = path()
+    with pytest.raises(OSError, match="Input/output error"):
+        write_file(final, Encoder().encode(fields(), tensors(values(3)), EMPTY_VIEW))
+    assert not os.path.exists(final)
+
+
+def test_a_failed_write_gives_the_memory_back(path, monkeypatch):
+    made = Encoder()
+    image = made.encode(fields(), tensors(values(1)), EMPTY_VIEW)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", lambda *arguments: 0)
+        with pytest.raises(OSError, match="accepted no bytes"):
+            write_file(path(), image)
+    assert made.encode(fields(), tensors(values(2)), EMPTY_VIEW).lease is not None
+
+
+def test_files_end_with_a_whole_page(path):
+    """So that all of them but the header can go past the page cache."""
+    final = files_of_ours.write(path())
+    assert os.path.getsize(final) % files.PAGE_BYTES == 0
+
+
+def test_encoded_values_in_a_header():
+    plain = {"a": {"x": [1, "é", None]}, "b": [{"y": 1.5}]}
+    made = {"a": header.encoded(plain["a"]), "b": [header.encoded(plain["b"][0])]}
+    assert header._text(made) == header._text(plain)
+    with pytest.raises(TypeError, match="is no JSON"):
+        header._text({"a": object()})
+
+
+def test_aligned_memory_is_zero_and_whole_pages():
+    memory = aligned_memory(5000)
+    assert len(memory) == 8192 and not memory.any()
