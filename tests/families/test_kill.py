@@ -16,7 +16,7 @@ MEMBER = MEMBERS[NAME]
 GRAPH = MEMBER.family == "graph"
 #: older Kerases know no .weights.h5
 PEERS = {"more_peers": True, "best": "best.weights.h5" if MEMBER.family == "keras3" else "best.h5"}
-MOMENTS = {"mid-epoch": "batch:14", "validation": "validation:2", "write": "write:40"}
+MOMENTS = {"mid-epoch": "batch:14", "validation": "validation:2", "write": "write:4"}
 
 #: sources beside arrays, and why the report must say that a resume is not exact
 SOURCES = {
