@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # what type checkers see of the names below; a test compares 
     from keras_session_ext.policies.keep import KeepLast as KeepLast
     from keras_session_ext.policies.keep import KeepPolicy as KeepPolicy
     from keras_session_ext.policies.keep import KeepSize as KeepSize
+    from keras_session_ext.policies.overhead import Overhead as Overhead
     from keras_session_ext.policies.save import EveryEpochs as EveryEpochs
     from keras_session_ext.policies.save import EverySeconds as EverySeconds
     from keras_session_ext.policies.save import EverySteps as EverySteps
@@ -45,7 +46,8 @@ __version__ = "0.1.0"
 _NAMES = {
     "SessionCheckpoint": "callbacks", "SessionLogger": "callbacks",
     "EverySteps": "policies.save", "EveryEpochs": "policies.save", "EverySeconds": "policies.save",
-    "OnBest": "policies.save", "OnSignal": "policies.save", "SavePolicy": "policies.save",
+    "OnBest": "policies.save", "OnSignal": "policies.save", "Overhead": "policies.overhead",
+    "SavePolicy": "policies.save",
     "KeepLast": "policies.keep", "KeepBest": "policies.keep", "KeepEvery": "policies.keep",
     "KeepSize": "policies.keep", "KeepAll": "policies.keep", "KeepPolicy": "policies.keep",
     "callbacks_from_config": "config.make_callbacks",

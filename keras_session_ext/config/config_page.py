@@ -21,6 +21,7 @@ session:
     every_steps: 500
     every_epochs: 1
     every: 10m
+    overhead: {share: 0.01}        # as often as one percent of the training time allows
     on_best: val_loss              # or {monitor: val_f1, mode: max}
     on_signal: [SIGTERM, SIGUSR1]
   keep:                            # what any of these wants stays

@@ -114,6 +114,6 @@ def complete(value: Any, schema: Dict[str, Any]) -> Any:
         return units.seconds(value)
     if schema.get("reads_as") == "bytes":
         return units.size_bytes(value)
-    if isinstance(value, float):
-        return int(value)  # all numbers that are no durations are whole
+    if isinstance(value, float) and "number" not in schema["type"]:
+        return int(value)
     return value

@@ -35,6 +35,8 @@ _POLICIES = {
     "EverySteps": _Policy("save", {"n": ("every_steps",)}),
     "EveryEpochs": _Policy("save", {"n": ("every_epochs",)}, ("every_epochs", 1)),
     "EverySeconds": _Policy("save", {"s": ("every",)}),
+    "Overhead": _Policy("save", {"share": ("overhead", "share"),
+                                 "lose_at_most_seconds": ("overhead", "lose_at_most")}),
     "OnBest": _Policy("save", {"monitor": ("on_best", "monitor"), "mode": ("on_best", "mode")}),
     "OnSignal": _Policy("save", {"signals": ("on_signal",), "_args_": ("on_signal",)}, ("on_signal", "SIGTERM"), True),
     "KeepLast": _Policy("keep", {"n": ("last",)}),

@@ -4,6 +4,7 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 from keras_session_ext.config.entries import Path
 from keras_session_ext.policies.keep import KeepAll, KeepBest, KeepEvery, KeepLast, KeepSize
+from keras_session_ext.policies.overhead import Overhead
 from keras_session_ext.policies.save import EveryEpochs, EverySeconds, EverySteps, OnBest, OnSignal
 
 #: which policy an entry of the effective config makes
@@ -11,6 +12,7 @@ MAKERS: Dict[Tuple[str, str], Callable[[Any], Any]] = {
     ("save", "every_steps"): EverySteps,
     ("save", "every_epochs"): EveryEpochs,
     ("save", "every"): EverySeconds,
+    ("save", "overhead"): lambda value: Overhead(value["share"], value["lose_at_most"]),
     ("save", "on_best"): lambda value: OnBest(**value),
     ("save", "on_signal"): lambda value: OnSignal(*value),
     ("keep", "last"): KeepLast,

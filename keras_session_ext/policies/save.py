@@ -27,6 +27,17 @@ class SavePolicy:
     def __call__(self, progress: Progress, logs: Dict[str, Any]) -> bool:
         return False
 
+    def save_begins(self) -> None:
+        """Called when a save was asked for, by whatever policy, and its snapshot is taken."""
+
+    def save_ends(self) -> None:
+        """Called, before a batch, when that save is durable or has failed."""
+
+    @property
+    def reason(self) -> str:
+        """What the checkpoint and the journal say of a save that this policy asked for."""
+        return repr(self)
+
     def get_state(self) -> Dict[str, Any]:
         """What a resumed run needs to know; stored in the checkpoint."""
         return {}
@@ -83,8 +94,16 @@ class AnyPolicy(SavePolicy):
 
     def __call__(self, progress: Progress, logs: Dict[str, Any]) -> bool:
         # every policy is asked, so that each keeps its own count
-        self.fired = [repr(policy) for policy in self.policies if policy(progress, logs)]
+        self.fired = [policy.reason for policy in self.policies if policy(progress, logs)]
         return bool(self.fired)
+
+    def save_begins(self) -> None:
+        for policy in self.policies:
+            policy.save_begins()
+
+    def save_ends(self) -> None:
+        for policy in self.policies:
+            policy.save_ends()
 
     @property
     def falls_due_anywhere(self) -> bool:

@@ -62,6 +62,7 @@ class Saves:
         self._record = record
         self.encoder = Encoder()
         self._writer = BackgroundWriter()
+        self._going = False
         self._failure: Optional[BaseException] = None
         _in_use.add(self)
 
@@ -76,6 +77,7 @@ class Saves:
         snapshot = snapshot.spend()
         snapshot.fields.update({"id": self.directory.new_id(snapshot.fields["progress"]["step"])},
                                **({"reason": reason} if reason else {}))
+        self._going = True
         if self._background:
             stall = time.monotonic() - began
             self._writer.submit(lambda: self._write(snapshot, began, stall))
@@ -110,6 +112,12 @@ class Saves:
         is_over = self.drain(DRAIN_SECONDS)
         self.encoder.release()
         return is_over
+
+    def ended(self) -> bool:
+        """Whether the saves that went on when this was asked last are over."""
+        was_going = self._going
+        self._going = was_going and not self._writer.drain(0)
+        return was_going and not self._going
 
     def drain(self, timeout_seconds: float) -> bool:
         """Waits for the save in flight; False if the limit came first."""

@@ -80,10 +80,9 @@ class Session:
         self._resume: Optional[Resume] = None
         self._epochs = self._epoch_begin_step = 0
         self._base_seconds = self._started = 0.0
+        self._prepared = False
         self._pristine: Any = None  # the peers as they were when this stage began first
         self._script: Dict[str, Any] = {}
-
-    # -- what it works on
 
     @property
     def run(self) -> state.Run:
@@ -226,8 +225,6 @@ class Session:
         fields = dict(self._fields({}, False, ""), reasons=[], id=self.directory.new_id(0), parent=None)
         self.saves.prepare(lambda: prepare(self.run, state.KINDS, fields, self.saves.encoder))
 
-    # -- an epoch
-
     def begin_epoch(self, epoch: int) -> None:
         """The loop begins an epoch, before any callback is told."""
         self.stages.trained(self.stage)
@@ -322,6 +319,8 @@ class Session:
             Whether a save was asked for.
         """
         self.saves.check()
+        if self.saves.ended():
+            self._policy.save_ends()
         self.witness.answer()
         self.run.progress = self._now()
         due = self._policy(self.run.progress, logs)
@@ -338,6 +337,7 @@ class Session:
         reason = " | ".join(self._policy.fired + (["the end of the stage"] if finished else []))
         snapshot = self.snapshot(logs, finished, reason)
         if snapshot is not None:
+            self._policy.save_begins()
             self.saves.commit(snapshot, began)
         self._answer_signals()
         return True

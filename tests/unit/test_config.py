@@ -109,6 +109,16 @@ WRONG = [
         "train.yaml:3:15: keep.every: expected a duration such as 90s, 10m or 1h30m, or a number of seconds; "
         "received nan",
     ]),
+    ("directory: runs/a\nsave: {overhead: {share: 1}}\n", {}, [
+        "train.yaml:2:26: save.overhead.share: expected a number above 0 and below 1, such as 0.01 for one percent; "
+        "received 1",
+    ]),
+    ("directory: runs/a\nsave: {overhead: {lose_at_most: 5x}}\n", {}, [
+        "train.yaml:2:18: save.overhead.share: missing; expected a number above 0 and below 1, such as 0.01 for "
+        "one percent",
+        "train.yaml:2:33: save.overhead.lose_at_most: expected a duration such as 90s, 10m or 1h30m, or a number of "
+        "seconds; received '5x'",
+    ]),
     ("directory: runs/a\nsave: {on_best: {mode: max}}\n", {}, [
         "train.yaml:2:17: save.on_best.monitor: missing; expected the name of a metric, such as val_loss",
     ]),
@@ -150,7 +160,7 @@ WRONG = [
     ]),
     ("directory: runs/a\nsave: [every_steps]\n", {}, [
         "train.yaml:2:8: save[0]: expected an entry with _target_ or class_path, for EverySteps, EveryEpochs, "
-        "EverySeconds, OnBest or OnSignal; received 'every_steps'",
+        "EverySeconds, Overhead, OnBest or OnSignal; received 'every_steps'",
     ]),
     ("directory: runs/a\nsave: {last: 3}\nkeep: {on_best: val_loss}\n", {}, [
         "train.yaml:2:8: save.last: unknown key; it belongs under keep",
@@ -413,11 +423,12 @@ WRONG = [
         "train.yaml:2:42: [0].init_args: expected a mapping; received 'tb'",
     ]),
     ("directory: a\nsave: {_target_: os.system, command: ls}\n", {}, [
-        "train.yaml:2:18: save._target_: expected EverySteps, EveryEpochs, EverySeconds, OnBest or OnSignal of "
+        "train.yaml:2:18: save._target_: expected EverySteps, EveryEpochs, EverySeconds, Overhead, OnBest or "
+        "OnSignal of "
         "keras_session_ext; received 'os.system'; nothing of other packages is imported or run",
     ]),
     ("directory: a\nsave: {_target_: KeepLast, n: 3}\nkeep: {_target_: keras_session_ext.EverySteps, n: 3}\n", {}, [
-        "train.yaml:2:18: save._target_: expected EverySteps, EveryEpochs, EverySeconds, OnBest or OnSignal; "
+        "train.yaml:2:18: save._target_: expected EverySteps, EveryEpochs, EverySeconds, Overhead, OnBest or OnSignal; "
         "received KeepLast, which belongs under keep",
         "train.yaml:3:18: keep._target_: expected KeepLast, KeepBest, KeepEvery, KeepSize or KeepAll; received "
         "EverySteps, which belongs under save",
@@ -428,7 +439,7 @@ WRONG = [
     ("directory: a\nsave: [{_target_: EverySteps, k: 3}, 7, {_target_: EverySteps, n: zwei}]\n", {}, [
         "train.yaml:2:31: save[0].k: EverySteps has no such argument; expected n",
         "train.yaml:2:38: save[1]: expected an entry with _target_ or class_path, for EverySteps, EveryEpochs, "
-        "EverySeconds, OnBest or OnSignal; received 7",
+        "EverySeconds, Overhead, OnBest or OnSignal; received 7",
         "train.yaml:2:67: save.every_steps: expected a positive whole number; received 'zwei'",
     ]),
     ("directory: a\nkeep: [{_target_: KeepEvery, steps: 3, epochs: 1}, {_target_: KeepAll, n: 3}]\n", {}, [
@@ -436,7 +447,8 @@ WRONG = [
         "train.yaml:2:72: keep[1].n: KeepAll has no such argument",
     ]),
     ("directory: a\nsave: [{_target_: 5}]\n", {}, [
-        "train.yaml:2:19: save[0]._target_: expected EverySteps, EveryEpochs, EverySeconds, OnBest or OnSignal of "
+        "train.yaml:2:19: save[0]._target_: expected EverySteps, EveryEpochs, EverySeconds, Overhead, OnBest or "
+        "OnSignal of "
         "keras_session_ext; received 5; nothing of other packages is imported or run",
     ]),
     ("directory: a\nsave: {_target_: '${x}'}\n", {}, [
