@@ -69,13 +69,12 @@ class SharedFamily(Family):
     def _leaves_of(self, model: Any, which: str, variables: Sequence[Any],
                    make: Callable[[Sequence[Any]], List[Leaf]]) -> List[Leaf]:
         """The leaves of variables: the same list as before where the variables are the same, for it takes a while."""
-        known = _leaves.get(model) or {}
-        if which not in known or len(known[which][0]) != len(variables) or not all(
-                map(operator.is_, known[which][0], variables)):
-            _leaves.set(model, dict(known, **{which: (variables, make(variables))}))
-            known = _leaves.get(model)
-        found: List[Leaf] = known[which][1]
-        return found
+        known, leaves = (_leaves.get(model) or {}).get(which, ((), []))
+        if len(known) != len(variables) or not all(map(operator.is_, known, variables)):
+            leaves = make(variables)
+            _leaves.set(model, dict(_leaves.get(model) or {}, **{which: (variables, leaves)}))
+        made: List[Leaf] = leaves
+        return made
 
     def hold(self, leaves: Sequence[Leaf], places: Optional[Sequence[np.ndarray]] = None) -> List[Any]:
         return self.engine.hold([leaf.variable for leaf in leaves], places) if leaves else []

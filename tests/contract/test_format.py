@@ -774,7 +774,7 @@ def document():
 
 
 def test_the_dump_in_the_document_is_a_valid_file(document):
-    data = bytearray(11136)
+    data = bytearray(12288)
     for block in re.findall("```hexdump\n(.*?)```", document, re.DOTALL):
         for line in block.splitlines():
             if line != "*":
