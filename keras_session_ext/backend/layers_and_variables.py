@@ -1,7 +1,7 @@
 """Variables as the adapters see them."""
 
 import re
-from typing import Any, Iterable, Iterator, List, NamedTuple, Tuple
+from typing import Any, Callable, Iterable, Iterator, List, NamedTuple, Tuple
 
 from keras_session_ext.backend.nested_values import flat
 
@@ -23,8 +23,13 @@ class Leaf(NamedTuple):
     variable: Any
 
 
-def leaves_of(variables: Iterable[Any]) -> List[Leaf]:
-    """Variables with keys that are the same in every process; each variable once."""
+def leaves_of(variables: Iterable[Any], dtype_name: Callable[[Any], str]) -> List[Leaf]:
+    """Variables with keys that are the same in every process; each variable once.
+
+    Args:
+        variables: of Keras 3.
+        dtype_name: tells the dtype of a variable's value.
+    """
     made: List[Leaf] = []
     seen = set()
     for variable in variables:
@@ -33,7 +38,7 @@ def leaves_of(variables: Iterable[Any]) -> List[Leaf]:
         seen.add(id(variable))
         local = re.sub(r"_\d+$", "", str(variable.name))
         key = "{:04d}/{}".format(len(made), local)
-        made.append(Leaf(key, str(variable.path), tuple(variable.shape), str(variable.dtype), variable))
+        made.append(Leaf(key, str(variable.path), tuple(variable.shape), dtype_name(variable), variable))
     return made
 
 

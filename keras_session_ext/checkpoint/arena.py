@@ -5,6 +5,7 @@ into it takes ten times as long as one into memory that was used before. Huge pa
 """
 
 import mmap
+import os
 import threading
 import weakref
 from typing import Any, List, Optional
@@ -43,6 +44,7 @@ class Arena:
     """Memory for whole files; it grows with the largest one and is kept until `release`."""
 
     def __init__(self) -> None:
+        _in_use.add(self)
         self._guard = threading.Condition()
         self._memory = np.empty(0, np.uint8)
         self._touched: Optional[Lease] = None  # a lease that only serves to touch the memory
@@ -101,6 +103,19 @@ class Arena:
             self._memory, self._holds, self._leased = np.empty(0, np.uint8), None, lambda: None
 
 
+_in_use: "weakref.WeakSet[Arena]" = weakref.WeakSet()
+
+
+def _forked() -> None:
+    """A child has none of the memory, and may have a lock that is taken for ever."""
+    for arena in list(_in_use):
+        Arena.__init__(arena)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
 def aligned_memory(size_bytes: int) -> np.ndarray:
     """New memory of whole pages that begins at a huge one, untouched.
 
@@ -111,11 +126,12 @@ def aligned_memory(size_bytes: int) -> np.ndarray:
     # private: a shared map, which is mmap's default, takes no huge pages
     flags = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
     made = mmap.mmap(-1, room + _HUGE_BYTES, **flags)
-    if hasattr(made, "madvise") and hasattr(mmap, "MADV_HUGEPAGE"):
-        try:
-            made.madvise(mmap.MADV_HUGEPAGE)
-        except OSError:
-            pass  # a kernel without them
+    for advice in ("MADV_HUGEPAGE", "MADV_DONTFORK"):  # a child would make the next file copy every page
+        if hasattr(made, "madvise") and hasattr(mmap, advice):
+            try:
+                made.madvise(getattr(mmap, advice))
+            except OSError:
+                pass  # a kernel without it
     memory = np.frombuffer(made, np.uint8)
     first = -memory.ctypes.data % _HUGE_BYTES
     return memory[first:first + room]

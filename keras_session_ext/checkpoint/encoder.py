@@ -93,6 +93,8 @@ class CheckpointImage(Image):
         layout, lease = self._layout, self.lease
         placed = 0 if lease is None else len(lease.placed)
         kept = lease is not None and lease.holds is layout
+        if lease is not None:
+            lease.holds = None  # until all of it stands there: this may end at any piece
         begin, filled = layout.skeleton.block, first  # where in the file, and in the memory
         for _, number in layout.segments:
             if number < 0:

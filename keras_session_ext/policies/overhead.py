@@ -83,8 +83,9 @@ class Overhead(SavePolicy):
         self._is_going, self._is_over = True, False
 
     def save_ends(self) -> None:
-        self._lasted = self._clock() - self._saved_at
-        self._is_over = self._is_going  # the step that is made now was slowed down, too
+        if self._is_going:
+            self._lasted = self._clock() - self._saved_at
+            self._is_over = True  # the step that is made now was slowed down, too
 
     @property
     def cost_seconds(self) -> Optional[float]:

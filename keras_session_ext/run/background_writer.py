@@ -19,11 +19,18 @@ class BackgroundWriter:
         self._busy = False
         self._thread: Optional[threading.Thread] = None
 
-    def submit(self, job: Callable[[], None]) -> None:
-        """Hands a save over; one that still waits is dropped for it."""
+    def submit(self, job: Callable[[], None], if_free: bool = False) -> None:
+        """Hands a save over; one that still waits is dropped for it.
+
+        Args:
+            job: it.
+            if_free: nothing is dropped for it; it is left, where another one waits.
+        """
         if os.getpid() != self._pid:
             BackgroundWriter.__init__(self)  # a forked child has no thread, and may have its lock taken for ever
         with self._condition:
+            if if_free and self._waiting is not None:
+                return
             self._waiting = job
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="keras-session-writer", daemon=True)

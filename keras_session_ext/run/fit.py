@@ -254,6 +254,7 @@ class FitDriver(FeedListener):
         """The fit has ended by an exception that the script catches: its next fit is another stage, not this again."""
         if self.phase is not Phase.IDLE:
             self.phase = Phase.IDLE
+            self._family.engine.release()
             self.session.give_up()
 
     # -- what the feed tells, within an epoch

@@ -105,7 +105,7 @@ class Saves:
             except Exception as error:
                 logger.debug("The first save could not be prepared: %r", error)
 
-        self._writer.submit(job)
+        self._writer.submit(job, if_free=True)
 
     def end(self) -> bool:
         """Waits for the save in flight, and lets go of the memory; False if the save goes on."""

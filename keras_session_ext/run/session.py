@@ -80,7 +80,6 @@ class Session:
         self._resume: Optional[Resume] = None
         self._epochs = self._epoch_begin_step = 0
         self._base_seconds = self._started = 0.0
-        self._prepared = False
         self._pristine: Any = None  # the peers as they were when this stage began first
         self._script: Dict[str, Any] = {}
 
@@ -327,10 +326,10 @@ class Session:
         if self.repeats and not finished:
             self._answer_signals()
             return False  # all that was saved of it is there
+        prepared, self._prepared = self._prepared, True
         if not due and not finished:
-            if not self._prepared and not is_current(self.run):
+            if not prepared and not is_current(self.run):
                 self._prepare()
-            self._prepared = True
             return False
         began = time.monotonic()
         self._signals.answering()
@@ -346,6 +345,7 @@ class Session:
         """Asks the policies where the state of now cannot be captured, and saves one that was taken before."""
         if self._policy(self._now(), {}):
             if not snapshot.is_spent:  # the state of now is in the file that was made of it
+                self._policy.save_begins()
                 self.saves.commit(snapshot, time.monotonic(), " | ".join(self._policy.fired))
             self._answer_signals()
 

@@ -76,6 +76,7 @@ def take_snapshot(run: state.Run, kinds: Sequence[ModuleType], fields: Dict[str,
     values = run.family.hold(made.leaves, None if lease is None else lease.placed)
     tensors = made.filled(values)
     session, others = _capture(run, [kind for kind in kinds if kind not in structure.KINDS], len(tensors))
+    made = structure.with_settings(run, made, session)
     fields = dict(fields, session=dict(made.session, **session), keras_view={"lacks": made.lacks},
                   versions=run.family.describe(), package=__version__)
     return Snapshot(fields, tensors + others, made.view, lease, why)
@@ -89,13 +90,11 @@ def prepare(run: state.Run, kinds: Sequence[ModuleType], fields: Dict[str, Any],
         A function for the writer's thread; what only this thread may do is done.
     """
     session, others = _capture(run, [kind for kind in kinds if kind not in structure.KINDS], 0)
-    if not run.family.engine.any_thread:
-        structure.structure_of(run)
+    known = None if run.family.any_thread else structure.structure_of(run)
 
     def work() -> None:
-        made = structure.structure_of(run)
-        if run.family.engine.any_thread:
-            run.family.engine.prepare([leaf.variable for leaf in made.leaves])
+        made = structure.structure_of(run) if known is None else known
+        run.family.engine.prepare([leaf.variable for leaf in made.leaves])
         tensors = made.filled([tensor.array for tensor in made.tensors]) + others
         head = dict(fields, session=dict(made.session, **session), keras_view={"lacks": made.lacks})
         encoder.prepare(encoder.encode(head, tensors, made.view))
@@ -112,8 +111,8 @@ def why_not_exact(run: state.Run) -> Tuple[List[str], Callable[[], List[str]]]:
     reasons = list(run.report.reasons) + state.data.why_not_exact(run) + attributes_when_traced.why_not_exact(run)
     if not run.progress.step:
         return reasons, _nothing_else
-    if run.family.engine.any_thread:
-        return reasons, lambda: run.family.why_not_exact(run.model)  # another thread may: engine.any_thread
+    if run.family.any_thread:
+        return reasons, lambda: run.family.why_not_exact(run.model)
     return reasons + run.family.why_not_exact(run.model), _nothing_else
 
 

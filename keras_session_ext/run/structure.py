@@ -1,7 +1,8 @@
 """What is the same in every snapshot of the same variables: names, encoded texts, and what plain Keras is to find."""
 
+import json
 import operator
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, cast
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from keras_session_ext.state import plain_values
 
 #: the kinds that consist of variables, in the order of their tensors
 KINDS = (state.variables, state.optimizer)
+_MODE = "training"  # of modules of torch: no configuration has it
 
 
 class Structure(NamedTuple):
@@ -27,6 +29,7 @@ class Structure(NamedTuple):
         view: what plain Keras is to find.
         lacks: what could not be given to it.
         small_floats: numbers of the tensors that it needs in float32, too.
+        settings: what else the view depends on, as text.
     """
 
     key: Any
@@ -36,6 +39,7 @@ class Structure(NamedTuple):
     view: hdf5_layout.KerasView
     lacks: List[str]
     small_floats: List[int]
+    settings: str
 
     @property
     def names(self) -> List[str]:
@@ -72,11 +76,38 @@ class AsFloat32:
 def structure_of(run: state.Run) -> Structure:
     """The structure of a run's variables: the one from before, where they are the same."""
     leaves = [leaf for kind in KINDS for leaf in kind.leaves_of(run)]
-    key = _key(leaves, run)
-    if not _is_of(run.structure, key):
-        run.structure = _make(run, key, leaves)
-    structure: Structure = run.structure
-    return structure
+    key, known = _key(leaves, run), run.structure
+    if _is_of(known, key):
+        return cast(Structure, known)
+    made = _make(run, key, leaves)
+    if run.structure is known:  # or another thread has made one meanwhile
+        run.structure = made
+    return made
+
+
+def with_settings(run: state.Run, known: Structure, session: Dict[str, Any]) -> Structure:
+    """The structure with a view that is of now, where a setting of a layer or optimizer has changed.
+
+    Args:
+        run: the live run.
+        known: of its variables.
+        session: the other kinds, encoded.
+    """
+    values = session.get(state.model_objects.NAME, {}).get("values", {})
+    plain = {key: {name: value for name, value in found.items()
+                   if type(value) in (bool, int, float, str) and name != _MODE}
+             for key, found in values.items() if isinstance(found, dict)}
+    changed = [{key: found for key, found in plain.items() if found}, run.family.view_settings(run.model)]
+    settings = json.dumps(changed, sort_keys=True, default=repr)
+    if settings == known.settings:
+        return known
+    parts, small_floats = run.family.keras_view(run.model), list(known.small_floats)
+    numbers = {id(leaf.variable): number for number, leaf in enumerate(known.leaves)}
+    view = _keras_view(parts, numbers, known.tensors, small_floats)
+    made = known._replace(view=view, lacks=parts.lacks, settings=settings)
+    if run.structure is known:
+        run.structure = made
+    return made
 
 
 def is_current(run: state.Run) -> bool:
@@ -97,19 +128,22 @@ def _is_of(known: Optional[Structure], key: List[Any]) -> bool:
 def _make(run: state.Run, key: Any, leaves: List[Leaf]) -> Structure:
     tensors: List[Tensor] = []
     session: Dict[str, header.Encoded] = {}
+    left = leaves
     for kind in KINDS:
         def put(array: np.ndarray, path: str, name: str = kind.NAME) -> int:
             tensors.append(Tensor("{}/{}".format(name, path), name, array))
             return len(tensors) - 1
 
-        empty = [np.broadcast_to(np.zeros((), header.numpy_dtype(leaf.dtype)), leaf.shape)
-                 for leaf in kind.leaves_of(run)]
+        empty = [np.broadcast_to(np.zeros((), header.numpy_dtype(leaf.dtype)), leaf.shape) for leaf in left]
+        # each kind takes as many as it has
         session[kind.NAME] = header.encoded(plain_values.encode(kind.arrange(empty, run), put))
+        left = leaves[len(tensors):]
     parts = run.family.keras_view(run.model)
     numbers = {id(leaf.variable): number for number, leaf in enumerate(leaves)}
     small_floats: List[int] = []
     view = _keras_view(parts, numbers, tensors, small_floats)
-    return Structure(key, leaves, tensors, session, view, parts.lacks, small_floats)
+    # all is as the script says, or else the first snapshot makes the view again
+    return Structure(key, leaves, tensors, session, view, parts.lacks, small_floats, json.dumps([{}, None]))
 
 
 def _keras_view(parts: KerasParts, numbers: Dict[int, int], tensors: List[Tensor],
@@ -123,8 +157,9 @@ def _keras_view(parts: KerasParts, numbers: Dict[int, int], tensors: List[Tensor
                 parts.lacks.append("{}: not among the model's variables".format(name))
                 continue
             if tensors[number].array.dtype.name.startswith(("bfloat16", "float8")):
-                small_floats.append(number)
-                number = len(tensors) + len(small_floats) - 1
+                if number not in small_floats:
+                    small_floats.append(number)
+                number = len(tensors) + small_floats.index(number)
             entries.append((name, number))
         return tuple(entries)
 

@@ -227,6 +227,37 @@ def test_a_failed_write_gives_the_memory_back(path, monkeypatch):
     assert made.encode(fields(), tensors(values(2)), EMPTY_VIEW).lease is not None
 
 
+def test_a_file_behind_one_that_failed_is_whole(path, monkeypatch):
+    """What stood between the tensors was that of the file that failed: those behind it were corrupt."""
+    made, others = Encoder(), [np.arange(900.0)]
+    write_file(path(), made.encode(fields(), tensors(values(1)), EMPTY_VIEW))
+    for seed in (2, 4):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pwrite", lambda *arguments: 0)
+            with pytest.raises(OSError, match="accepted no bytes"):
+                write_file(path(), made.encode(fields(), tensors(values(seed), others), EMPTY_VIEW))
+        final = path()
+        write_file(final, made.encode(fields(), tensors(values(seed + 1)), EMPTY_VIEW))
+        look_at(final, values(seed + 1))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_has_memory_of_its_own(path):
+    made = Encoder()
+    write_file(path(), made.encode(fields(), tensors(values(1)), EMPTY_VIEW))
+    final = path()
+    child = os.fork()
+    if not child:
+        try:
+            write_file(final, made.encode(fields(), tensors(values(2)), EMPTY_VIEW))
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    look_at(final, values(2))
+    write_file(path(), made.encode(fields(), tensors(values(3)), EMPTY_VIEW))
+
+
 def test_files_end_with_a_whole_page(path):
     """So that all of them but the header can go past the page cache."""
     final = files_of_ours.write(path())

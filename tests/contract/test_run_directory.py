@@ -915,6 +915,22 @@ def test_the_newest_waiting_save_wins():
     assert done == [0, 5]
 
 
+def test_no_save_is_dropped_for_a_preparation():
+    writer, started, go, done = BackgroundWriter(), threading.Event(), threading.Event(), []
+
+    def slow():
+        started.set()
+        assert go.wait(30)
+
+    writer.submit(slow, if_free=True)
+    assert started.wait(30)
+    writer.submit(lambda: done.append("a save"))
+    writer.submit(lambda: done.append("a preparation"), if_free=True)
+    go.set()
+    assert writer.drain(30)
+    assert done == ["a save"]
+
+
 def test_drain_has_a_limit():
     writer, go = BackgroundWriter(), threading.Event()
     assert writer.drain(0.0), "nothing is in flight"

@@ -104,6 +104,14 @@ def test_what_was_measured_goes_on_after_a_resume():
     assert repr(other) == repr(training.policy), "by which a resumed run finds it"
 
 
+def test_an_end_without_a_beginning_says_nothing():
+    policy = Overhead(0.01, 1e9, lambda: 1000.0)
+    policy.begin(Progress())
+    before = policy.get_state()
+    policy.save_ends()
+    assert policy.get_state() == before
+
+
 def test_the_first_save_comes_soon():
     """To see what it costs; and not where nothing may be lost for so long."""
     for most, expected in ((1e9, 10.0), (3.0, 3.0)):

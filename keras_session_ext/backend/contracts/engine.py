@@ -16,7 +16,7 @@ class Engine(abc.ABC):
         name: as Keras calls it: "tensorflow", "jax", "torch".
         traces_each_shape: whether a step is traced for each shape of batches, and not once for all.
         copies: whether `hold` copies the values, and not only refers to them.
-        any_thread: whether another thread may look at variables and functions while a step runs.
+        any_thread: whether another thread may look at variables and traced functions while a step runs.
     """
 
     name: str
@@ -39,8 +39,12 @@ class Engine(abc.ABC):
             values stay as they are while training goes on; they may be the engine's memory, never to be written to.
         """
 
+    def dtype_name(self, variable: Any) -> str:
+        """The dtype of the value of a variable of Keras 3."""
+        return str(variable.dtype)
+
     def prepare(self, variables: Sequence[Any]) -> None:  # noqa: B027  (most have nothing to do)
-        """Does what the first `hold` of these variables would wait for; called on another thread, if `any_thread`."""
+        """Does what the first `hold` of these variables would wait for; called on another thread, and reads at most."""
 
     def read(self, variables: Sequence[Any]) -> List[np.ndarray]:
         """Arrays of what `hold` returns."""

@@ -34,11 +34,13 @@ class Family(FitAccess, SessionAccess):
         family: "graph", "eager" or "keras3".
         keras: the public module.
         engine: what it computes on.
+        any_thread: whether another thread may look at a model and its variables while a step runs.
     """
 
     family: str
     keras: Any
     engine: Engine
+    any_thread = False
 
     @abc.abstractmethod
     def describe(self) -> Dict[str, str]:
@@ -77,6 +79,10 @@ class Family(FitAccess, SessionAccess):
     @abc.abstractmethod
     def optimizer_variables(self, model: Any) -> List[Leaf]:
         """Slots, counters and hyperparameters of all optimizers, one after the other."""
+
+    def view_settings(self, model: Any) -> Any:
+        """What of `keras_view` may change while the variables are the same, beside attributes; as plain values."""
+        return None
 
     def backend_modules(self) -> List[Any]:
         """Where this Keras keeps what TF1 code calls `keras.backend`, first the public one."""

@@ -32,6 +32,10 @@ class Jax(Engine):
             place[...] = np.asarray(value)
         return list(places)
 
+    def dtype_name(self, variable: Any) -> str:
+        """An int64 has the value of an int32, unless 64 bits are enabled."""
+        return str(np.dtype(variable.value.dtype).name)
+
     def traces(self, functions: Sequence[Any]) -> int:
         return sum(one._cache_size() for one in callables_within(functions) if hasattr(one, "_cache_size"))
 

@@ -271,6 +271,12 @@ class Keras2(SharedFamily):
     def keras_view(self, model: Any) -> KerasParts:
         return keras2_parts(self, model)
 
+    def view_settings(self, model: Any) -> Any:
+        try:
+            return self.optimizers(model)[0].get_config()  # with the learning rate, which is in no weight of its own
+        except Exception:  # none, or the user's get_config raises: the view says so
+            return None
+
     def print_message(self, text: str) -> None:
         tell = getattr(getattr(self.keras.utils, "io_utils", None), "print_msg", None)
         if tell is None:

@@ -44,6 +44,7 @@ class Keras3(Keras3Access, SharedFamily):
                 "Keras computes on {!r}. Supported engines: {}. Set KERAS_BACKEND before Keras is imported.".format(
                     name, ", ".join(ENGINES)))
         self.engine = ENGINES[name]()
+        self.any_thread = self.engine.any_thread
         self._callback_class: Any = None
         self._running = OfThread()
 
@@ -162,17 +163,20 @@ class Keras3(Keras3Access, SharedFamily):
     def model_variables(self, model: Any) -> List[Leaf]:
         self._sync(model)
         variables = list(model.variables) + list(states_of(model))  # a functional model does not list the states
-        return self._leaves_of(model, "model", variables, leaves_of)
+        return self._leaves_of(model, "model", variables, self._leaves)
 
     def metric_variables(self, model: Any) -> List[Leaf]:
-        return self._leaves_of(model, "metrics", list(model.metrics_variables), leaves_of)
+        return self._leaves_of(model, "metrics", list(model.metrics_variables), self._leaves)
 
     def optimizer_variables(self, model: Any) -> List[Leaf]:
         """Variables of all optimizers: the compiled one, and those that are attributes (GANs)."""
         variables: List[Any] = []
         for optimizer in self.optimizers(model):
             variables += optimizer.variables
-        return self._leaves_of(model, "optimizers", variables, leaves_of)
+        return self._leaves_of(model, "optimizers", variables, self._leaves)
+
+    def _leaves(self, variables: Sequence[Any]) -> List[Leaf]:
+        return leaves_of(variables, self.engine.dtype_name)
 
     @staticmethod
     def slots(optimizer: Any) -> List[Any]:
