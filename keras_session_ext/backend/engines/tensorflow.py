@@ -58,7 +58,7 @@ class TensorFlow(Engine):
     def assign(self, variables: Sequence[Any], arrays: Sequence[np.ndarray]) -> None:
         """By one op each: `variable.assign` takes twenty times as long for a small one."""
         op = self._tf.raw_ops.AssignVariableOp
-        for variable, array in zip(variables, arrays):
+        for variable, array in zip(variables, map(np.asarray, arrays)):  # of graph mode's checkpoints: scalars, too
             if array.ctypes.data % _ALIGNED_BYTES == 0:
                 array = array.copy()  # the variable would take this very memory, and the next step write to it
             op(resource=self._unwrap(variable).handle, value=array)
