@@ -4,7 +4,7 @@ import abc
 import operator
 import weakref
 from types import FrameType
-from typing import Any, Callable, Dict, FrozenSet, List, Optional, Sequence
+from typing import Any, Callable, Dict, FrozenSet, List, Optional, Sequence, Set
 
 import numpy as np
 
@@ -85,6 +85,14 @@ class SharedFamily(Family):
     def assign(self, leaves: Sequence[Leaf], arrays: Sequence[np.ndarray]) -> None:
         if leaves:
             self.engine.assign([leaf.variable for leaf in leaves], arrays)
+
+    @abc.abstractmethod
+    def _variables_within(self, value: Any) -> Optional[List[Any]]:
+        """The variables of an object of the framework's, or the object itself, if it is one; None for others."""
+
+    def held_variables(self, value: Any, own: Set[int]) -> Optional[List[Any]]:
+        found = self._variables_within(value)
+        return None if found is None else [variable for variable in found if id(variable) not in own]
 
     # -- other callbacks
 

@@ -82,11 +82,13 @@ class Arena:
     def touch(self, lease: Lease, size_bytes: int) -> None:
         """Touches memory for the first time, which takes long; gives it back at once where it is wanted for a file."""
         self._touched, self._wanted = lease, False
-        for begin in range(0, size_bytes, _TOUCH_BYTES):
-            if self._wanted:
-                break
-            lease.memory[begin:min(begin + _TOUCH_BYTES, size_bytes)] = 0
-        self.give_back(lease)
+        try:
+            for begin in range(0, size_bytes, _TOUCH_BYTES):
+                if self._wanted:
+                    break
+                lease.memory[begin:min(begin + _TOUCH_BYTES, size_bytes)] = 0
+        finally:
+            self.give_back(lease)
 
     def give_back(self, lease: Lease) -> None:
         """The file is written; what stands between its tensors may serve the next one."""

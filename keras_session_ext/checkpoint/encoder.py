@@ -202,8 +202,9 @@ class Encoder:
                  view: hdf5_layout.KerasView) -> Layout:
         known = next((one for one in self._layouts if (one.names, one.specs, one.view) == (names, specs, view)), None)
         rows = known.rows if known is not None else _rows(names, specs, [0] * len(specs))
-        empty = dict(fields, tensors=_table(rows, ["0" * 32] * len(specs)), size_bytes=0, hdf5="0" * 32)
-        length = header.text_bytes(empty) + 24 * len(specs) + 24  # offsets and sizes may still be zeros there
+        empty = dict(fields, tensors=[], size_bytes=0, hdf5="0" * 32)
+        # a row lacks its checksum and two characters; offsets and sizes may still be zeros there
+        length = header.text_bytes(empty) + sum(map(len, rows)) + (32 + 3 + 24) * len(rows) + 24
         others = [one for one in self._layouts if one is not known]
         if known is None or header.LINE_BYTES + length > known.skeleton.block:
             block = max([header.block_bytes(length)] + [one.skeleton.block for one in others if one.view is view])

@@ -241,7 +241,6 @@ def test_a_file_behind_one_that_failed_is_whole(path, monkeypatch):
         look_at(final, values(seed + 1))
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_child_has_memory_of_its_own(path):
     made = Encoder()
     write_file(path(), made.encode(fields(), tensors(values(1)), EMPTY_VIEW))

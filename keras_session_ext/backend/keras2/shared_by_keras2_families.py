@@ -213,19 +213,14 @@ class Keras2(SharedFamily):
         return {id(leaf.variable) for leaf in
                 self.model_variables(model) + self.metric_variables(model) + self.optimizer_variables(model)}
 
-    def held_variables(self, value: Any, own: Set[int]) -> Optional[List[Any]]:
+    def _variables_within(self, value: Any) -> Optional[List[Any]]:
         if self._is_variable(value):
-            found = [value]
-        elif self._is_optimizer(value):
-            found = self._optimizer_state(value)
-        elif isinstance(value, self.keras.layers.Layer):
-            found = weights_of(value)
-        else:
-            made = self.engine.variables_of(value)
-            if made is None:
-                return None
-            found = made
-        return [variable for variable in found if id(variable) not in own]
+            return [value]
+        if self._is_optimizer(value):
+            return self._optimizer_state(value)
+        if isinstance(value, self.keras.layers.Layer):
+            return weights_of(value)
+        return self.engine.variables_of(value)
 
     # -- what a model is made of
 

@@ -313,19 +313,14 @@ class Keras3(Keras3Access, SharedFamily):
             own |= {id(variable.value) for variable in leaves}
         return own
 
-    def held_variables(self, value: Any, own: Set[int]) -> Optional[List[Any]]:
+    def _variables_within(self, value: Any) -> Optional[List[Any]]:
         if self._is_variable(value):
-            found = [value]
-        elif isinstance(value, self.keras.random.SeedGenerator):
-            found = [value.state]
-        elif isinstance(value, (self.keras.Layer, self.keras.Metric, self.keras.optimizers.Optimizer)):
-            found = list(value.variables)
-        else:
-            made = self.engine.variables_of(value)
-            if made is None:
-                return None
-            found = made
-        return [variable for variable in found if id(variable) not in own]
+            return [value]
+        if isinstance(value, self.keras.random.SeedGenerator):
+            return [value.state]
+        if isinstance(value, (self.keras.Layer, self.keras.Metric, self.keras.optimizers.Optimizer)):
+            return list(value.variables)
+        return self.engine.variables_of(value)
 
     # -- what a model is made of
 
