@@ -6,6 +6,7 @@ https://github.com/tensorflow/tensorboard/blob/2.21.0/ADDING_A_PLUGIN.md
 import json
 import mimetypes
 import os
+import re
 from typing import Any, Callable, Dict, List, Tuple
 
 from tensorboard import plugin_util, version
@@ -19,9 +20,25 @@ from keras_session_ext.tensorboard.plugin_names import PLUGIN_NAME, TAG
 from keras_session_ext.tensorboard.report_page import STATIC
 
 _HEADERS = [("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store")]
+_HOST = re.compile(r"[A-Za-z0-9._~-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+_NAME_CHARACTERS = 4096  # of a run: what a path may have
 
 
-_route: Any = wrappers.Request.application
+def _route(answer: Callable[..., wrappers.Response]) -> Any:
+    """A route that reads: other methods, and hosts that are none, are sent away before anything is looked at.
+
+    Whatever is a host is served: behind a proxy TensorBoard is called by names that it cannot know.
+    """
+    def checked(self: Any, request: wrappers.Request) -> wrappers.Response:
+        if request.method not in ("GET", "HEAD"):
+            refused = _json({"message": "The Session tab answers GET and HEAD only."}, 405)
+            refused.headers["Allow"] = "GET, HEAD"
+            return refused
+        if not _HOST.fullmatch(request.environ.get("HTTP_HOST", "localhost")):
+            return _json({"message": "The Host of this request is none."}, 400)
+        return answer(self, request)
+
+    return wrappers.Request.application(checked)
 
 
 class SessionPlugin(base_plugin.TBPlugin):
@@ -106,8 +123,8 @@ class SessionPlugin(base_plugin.TBPlugin):
     @_route
     def _timeline(self, request: wrappers.Request) -> wrappers.Response:
         run = request.args.get("run", "")
-        if run not in self._names(request):
-            return _json({"message": "There is no run {!r} here.".format(run)}, 404)
+        if len(run) > _NAME_CHARACTERS or run not in self._names(request):
+            return _json({"message": "There is no run {!r} here.".format(run[:_NAME_CHARACTERS])}, 404)
         return _json(self._story(request, run))
 
     def _story(self, request: Any, run: str) -> Dict[str, Any]:

@@ -36,6 +36,27 @@ def test_processes_checkpoints_gaps_and_headline(open_tab, address, story):
     assert tab.problems == fonts, "TensorBoard's own fonts are elsewhere; nothing else is missing"
 
 
+def test_the_headline_says_what_was_witnessed_and_what_was_not_the_same(open_tab, tmp_path):
+    log_dir = tmp_path / "tb"
+    journal = Journal(str(tmp_path / "journal.jsonl"))
+    resumed = ("restored", {"id": "x", "step": 30, "lost_steps": 37, "lost_seconds": 1.0, "seconds": 0.1, "exact": True,
+                            "reasons": []})
+    tell(journal, [("process_started", {"pid": 1}), ("fit_started", {"stage": 0}), saved(30), resumed,
+                   ("witnessed", {"steps": 37, "first": 30, "last": 66})], str(log_dir))
+    with tensorboard(str(log_dir)) as address:
+        tab = open_tab(address, 1)
+        exact = tab.all("headline-exact")
+        expect(exact).to_contain_text("Yes")
+        expect(exact).to_contain_text("witnessed by 37 steps trained again")
+        tell(Journal(str(tmp_path / "journal.jsonl")), [
+            ("process_started", {"pid": 2}), resumed,
+            ("diverged", {"step": 41, "what": "batch", "name": "loss", "then": "0.5", "now": "0.75", "witnessed": 11,
+                          "reasons": ["step 41 gave another loss"]})], str(log_dir))
+        expect(exact).to_contain_text("No", timeout=60000)
+        expect(exact).to_contain_text("step 41 gave another loss")
+        expect(exact).to_have_class("kse-headline kse-bad")
+
+
 def a_lone_checkpoint(tab):
     lone = tab.all("mark", "[data-kind=checkpoint][data-checkpoint]")
     return lone.nth(lone.count() - 1)

@@ -1,6 +1,7 @@
 """The Session tab in a real TensorBoard process, with each of its loaders; event files of every kind of history."""
 
 import contextlib
+import http.client
 import os
 import subprocess
 import sys
@@ -123,6 +124,40 @@ def test_hostile_texts_are_data(tmp_path, flags):
         shown = wait_for(table)
         assert "<table" in shown[-1]["text"], "and it is a table"
         assert "<img" not in shown[-1]["text"] and "<script" not in shown[-1]["text"]
+
+
+def ask(address, method, route, host=None):
+    """The status and the Allow header of one raw request."""
+    where = address.split("//")[1]
+    link = http.client.HTTPConnection(where, timeout=30)
+    try:
+        link.putrequest(method, route, skip_host=True)
+        link.putheader("Host", where if host is None else host)
+        link.endheaders()
+        answer = link.getresponse()
+        answer.read()
+        return answer.status, answer.getheader("Allow")
+    finally:
+        link.close()
+
+
+def test_it_answers_only_what_it_needs(tmp_path):
+    """Reading by any name of a host; no other method, no host that is none, and no sort of route besides its own."""
+    with tensorboard(killed_twice(str(tmp_path), 20)) as address:
+        timeline(address, 20)
+        for route in ("/runs", "/timeline?run=session", "/index.js"):
+            whole = "/data/plugin/session" + route
+            for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
+                assert ask(address, method, whole) == (405, "GET, HEAD"), (method, route)
+            for method in ("GET", "HEAD"):
+                assert ask(address, method, whole)[0] == 200
+            for host in ("board.example.org", "10.0.0.7:6006", "[::1]:6006", "a-b_c.internal"):
+                assert ask(address, "GET", whole, host)[0] == 200, host
+            for host in ("<script>", "a b", "a/../b", "x@y", "a:b", "a:123456", "\xe4.org", "[::1", "", "a,b", "%00"):
+                assert ask(address, "GET", whole, host)[0] == 400, host
+        for route in ("/", "/style.css/..", "/runs/1", "/__init__.py", "/..%2fplugin.py", "/static/index.js"):
+            assert ask(address, "GET", "/data/plugin/session" + route)[0] == 404, route
+        assert ask(address, "GET", "/data/plugin/session/timeline?run=" + "x" * 50000)[0] in (404, 414)
 
 
 def test_the_loader_never_stops_tensorboard(monkeypatch):
