@@ -38,7 +38,8 @@ def _route(answer: Callable[..., wrappers.Response]) -> Any:
             return _json({"message": "The Host of this request is none."}, 400)
         return answer(self, request)
 
-    return wrappers.Request.application(checked)
+    application: Any = wrappers.Request.application  # its type knows functions only; a method comes with its object
+    return application(checked)
 
 
 class SessionPlugin(base_plugin.TBPlugin):
