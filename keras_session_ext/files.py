@@ -65,6 +65,11 @@ def create(path: str, mode: int = 0o600) -> int:
     return fd
 
 
+def duplicate(fd: int) -> int:
+    """Another descriptor of an open file, which stays open when the first is closed."""
+    return os.dup(fd)
+
+
 def reserve(fd: int, size_bytes: int) -> None:
     """Takes the space now, so that a full disk is met before the first byte."""
     if size_bytes and hasattr(os, "posix_fallocate"):

@@ -29,7 +29,7 @@ FLOORS = [
      "tensorboard": "the Session tab", "launch.supervisor": "a script watched over"},
     {"lifecycle": "events, journal, story", "store.local": "a run on a file system",
      "launch.child_process": "a script's process"},
-    {"store.local_lock": "its lock"},
+    {"store.local_lock": "its lock", "store.write_behind": "pieces while the next are made"},
     {"store.contract": "what a store offers"},
     {"file_locks": "locked files"},
     {"arguments": "checks", "progress": "values", "files": "file-system calls"},

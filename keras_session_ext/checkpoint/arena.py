@@ -19,8 +19,8 @@ _HUGE_BYTES = 2 << 20
 _TOUCH_BYTES = 8 << 20
 #: of the memory that is free, an arena takes at most so much
 _SHARE = 0.5
-#: where there is less, a file is laid out piece by piece
-WINDOW_BYTES = 64 << 20
+#: a file is laid out and written in pieces of so much; where there is no arena, in memory of two of them
+PIECE_BYTES = 16 << 20
 
 
 class Lease:

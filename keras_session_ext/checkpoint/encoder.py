@@ -1,5 +1,6 @@
 """Headers and tensors as a checkpoint file."""
 
+import itertools
 import json
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -7,7 +8,7 @@ import numpy as np
 import xxhash
 
 from keras_session_ext.checkpoint import hdf5_layout, header
-from keras_session_ext.checkpoint.arena import WINDOW_BYTES, Arena, Lease, aligned_memory
+from keras_session_ext.checkpoint.arena import PIECE_BYTES, Arena, Lease, aligned_memory
 from keras_session_ext.store.contract import Image, Pieces
 
 #: how many layouts are kept: the saves in an epoch, at its end and at a stage's have other tensors
@@ -69,33 +70,41 @@ class CheckpointImage(Image):
         self._pack = pack
         self.lease = lease
         self._give_back = give_back
+        count = -(-self.size_bytes // PIECE_BYTES)
+        self.ahead = count if lease is not None else min(1, count - 1)
 
     def pieces(self) -> Pieces:
         lease, block = self.lease, self._layout.skeleton.block
         try:
-            if lease is None:
-                memory, first = aligned_memory(min(WINDOW_BYTES, self.size_bytes)), 0
-            else:
-                memory, first = lease.memory[:self.size_bytes], block
             checksums = [xxhash.xxh3_128_hexdigest(b"")] * len(self._arrays)
-            yield from self._lay_out(memory, first, checksums)
+            yield from self._lay_out(checksums)
             head: Any = self._pack(checksums)  # goes last: a file without one is none
             if lease is not None:
-                memory[:block] = np.frombuffer(head, np.uint8)
-                head = memory[:block].data
+                lease.memory[:block] = np.frombuffer(head, np.uint8)
+                head = lease.memory[:block].data
             yield 0, head
         finally:
             if lease is not None:
                 self._give_back(lease)
 
-    def _lay_out(self, memory: np.ndarray, first: int, checksums: List[str]) -> Iterator[Tuple[int, Any]]:
-        """Copies all behind the header into `memory`, from `first` on, and gives it away whenever that is full."""
-        layout, lease = self._layout, self.lease
+    def _memory(self) -> Iterator[np.ndarray]:
+        """Where the pieces of the file stand behind its header, one after another."""
+        size = self.size_bytes
+        if self.lease is None:
+            windows = [aligned_memory(min(PIECE_BYTES, size)) for _ in range(1 + self.ahead)]
+            yield from itertools.cycle(windows)
+        else:
+            for begin in range(self._layout.skeleton.block, size, PIECE_BYTES):
+                yield self.lease.memory[begin:min(begin + PIECE_BYTES, size)]
+
+    def _lay_out(self, checksums: List[str]) -> Iterator[Tuple[int, Any]]:
+        """Copies all behind the header into memory, and gives each piece of it away that is full."""
+        layout, lease, memory = self._layout, self.lease, self._memory()
         placed = 0 if lease is None else len(lease.placed)
         kept = lease is not None and lease.holds is layout
         if lease is not None:
             lease.holds = None  # until all of it stands there: this may end at any piece
-        begin, filled = layout.skeleton.block, first  # where in the file, and in the memory
+        begin, filled, piece = layout.skeleton.block, 0, next(memory)
         for _, number in layout.segments:
             if number < 0:
                 data, is_there = np.frombuffer(layout.gaps[-1 - number][1], np.uint8), kept
@@ -105,23 +114,22 @@ class CheckpointImage(Image):
             state = xxhash.xxh3_128() if number >= 0 else None
             done = 0
             while done < len(data):
-                count = min(len(memory) - filled, len(data) - done)
-                target = memory[filled:filled + count]
+                if filled == len(piece):
+                    yield begin, piece.data
+                    begin, filled, piece = begin + filled, 0, next(memory)
+                count = min(len(piece) - filled, len(data) - done)
+                target = piece[filled:filled + count]
                 if not is_there:
                     target[...] = data[done:done + count]
                 if state is not None:
                     state.update(target.data)
                 filled, done = filled + count, done + count
-                if filled == len(memory):
-                    yield begin, memory[first:].data
-                    begin, filled, first = begin + filled - first, 0, 0
             del data
             if state is not None:
                 checksums[number] = state.hexdigest()
         if lease is not None:
             lease.holds = layout
-        if filled > first:
-            yield begin, memory[first:filled].data
+        yield begin, piece[:filled].data
 
 
 class Encoder:

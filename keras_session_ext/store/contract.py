@@ -8,7 +8,8 @@ dies; what was put is durable when `put` returns.
 import abc
 from typing import Any, Callable, Dict, Generator, List, Optional, Tuple
 
-Pieces = Generator[Tuple[int, Any], None, None]
+Piece = Tuple[int, Any]  # offset in bytes, and a buffer
+Pieces = Generator[Piece, None, None]
 
 
 class Image(abc.ABC):
@@ -16,15 +17,17 @@ class Image(abc.ABC):
 
     Attributes:
         size_bytes: of the whole file; what no piece covers is zero.
+        ahead: how many further pieces may be asked for while one is still used.
     """
 
     size_bytes: int
+    ahead: int = 0
 
     @abc.abstractmethod
     def pieces(self) -> Pieces:
         """(offset in bytes, buffer) of every part; no two overlap.
 
-        Called once. A buffer is good until the next one is asked for.
+        Called once. A buffer is good until the piece that is `ahead` behind the next one is asked for.
         """
 
 

@@ -4,7 +4,6 @@ A put is `create a temporary name -> write -> fsync -> check -> link to the name
 -> unlink -> fsync the folder`; a removal goes through a tombstone.
 """
 
-import contextlib
 import errno
 import logging
 import os
@@ -14,6 +13,7 @@ from typing import Any, Callable, Dict, List, Optional
 from keras_session_ext import file_locks, files
 from keras_session_ext.store.contract import Image, Store, StoredFile
 from keras_session_ext.store.local_lock import LocalLock
+from keras_session_ext.store.write_behind import write_image
 
 logger = logging.getLogger("keras_session_ext")
 
@@ -27,8 +27,7 @@ def write_file(path: str, image: Image, mode: int = 0o600) -> None:
     try:
         try:
             files.reserve(fd, image.size_bytes)
-            with contextlib.closing(image.pieces()) as pieces:
-                files.write_pieces(fd, pieces)
+            write_image(fd, image)
             files.sync(fd)
         finally:
             files.close(fd)

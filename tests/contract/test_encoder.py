@@ -17,6 +17,8 @@ from keras_session_ext.checkpoint import arena, encoder, header, reader
 from keras_session_ext.checkpoint.arena import Arena, aligned_memory
 from keras_session_ext.checkpoint.encoder import Encoder, Tensor
 from keras_session_ext.checkpoint.hdf5_layout import TensorSpec
+from keras_session_ext.store import write_behind
+from keras_session_ext.store.contract import Image
 from keras_session_ext.store.local import write_file
 
 VARIABLES = [("variables/a", (700, 3), "float32"), ("variables/b", (), "int64"), ("variables/c", (5,), "bool"),
@@ -57,13 +59,91 @@ def test_piece_by_piece_it_is_the_same_file(path, monkeypatch, window):
     whole, pieces = path(), path()
     write_file(whole, Encoder().encode(fields(), tensors(values(1)), EMPTY_VIEW))
     monkeypatch.setattr(Arena, "lease", lambda self, size_bytes: None)
-    monkeypatch.setattr(encoder, "WINDOW_BYTES", window)
+    monkeypatch.setattr(encoder, "PIECE_BYTES", window)
     image = Encoder().encode(fields(), tensors(values(1)), EMPTY_VIEW)
     assert image.lease is None
     write_file(pieces, image)
     with open(whole, "rb") as one, open(pieces, "rb") as other:
         assert one.read() == other.read()
     look_at(pieces, values(1))
+
+
+@pytest.fixture
+def slow_disk(monkeypatch):
+    """Every file is written behind, and a buffer is looked at some time after it was handed over."""
+    write_at, written = files.write_at, []
+
+    def slowly(fd, data, offset):
+        time.sleep(0.005)
+        write_at(fd, data, offset)
+        written.append((offset, threading.current_thread()))
+
+    monkeypatch.setattr(files, "write_at", slowly)
+    monkeypatch.setattr(write_behind, "_SMALL_BYTES", 0)
+    return written
+
+
+@pytest.mark.parametrize("has_arena", [True, False])
+@pytest.mark.parametrize("piece", [32768, 131072, 1 << 20, 1 << 30])
+def test_what_is_written_behind_is_the_same_file(path, monkeypatch, slow_disk, piece, has_arena):
+    """Each of its bytes once, in order, the header last; no buffer is used again before it is written."""
+    monkeypatch.setattr(encoder, "PIECE_BYTES", piece)
+    if not has_arena:
+        monkeypatch.setattr(Arena, "lease", lambda self, size_bytes: None)
+    made = Encoder()
+    for seed in range(2):
+        slow_disk.clear()
+        final, image = path(), made.encode(fields(), tensors(values(seed)), EMPTY_VIEW)
+        write_file(final, image)
+        look_at(final, values(seed))
+        offsets = [offset for offset, _ in slow_disk]
+        assert offsets[-1] == 0 and offsets[:-1] == sorted(set(offsets[:-1]))
+        assert {thread for _, thread in slow_disk} != {threading.current_thread()} or not image.ahead
+
+
+class Endless(Image):
+    """A file that goes on as long as it is asked, and counts how far it is ahead of the disk."""
+
+    size_bytes, ahead = 1 << 20, 2
+
+    def __init__(self, written, last=None):
+        self._written, self._last, self.made, self.most = written, last, 0, 0
+
+    def pieces(self):
+        while self.made < 50:
+            yield 4096 * self.made, bytearray(4096)
+            self.made += 1
+            self.most = max(self.most, self.made - len(self._written))
+        if self._last is not None:
+            raise self._last
+
+
+def test_no_more_is_made_ahead_than_was_said(path, slow_disk):
+    image = Endless(slow_disk)
+    write_file(path(), image)
+    assert len(slow_disk) == 50 and image.most <= 2 + image.ahead
+
+
+@pytest.mark.parametrize("ended", [OSError("the disk is full"), MemoryError(), KeyboardInterrupt(), None])
+def test_what_ends_the_writing_ends_the_file(path, monkeypatch, slow_disk, ended):
+    """What the source raises, what the disk says: raised here, no file is left, and no thread and no descriptor."""
+    final, image = path(), Endless(slow_disk, ended)
+    if ended is None:  # the disk
+        ended, slowly = OSError("it is full"), files.write_at
+
+        def full(fd, data, offset):
+            if offset > 40960:
+                raise ended
+            slowly(fd, data, offset)
+
+        monkeypatch.setattr(files, "write_at", full)
+    open_before = sorted(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
+    with pytest.raises(type(ended)) as raised:
+        write_file(final, image)
+    assert raised.value is ended and not os.path.exists(final)
+    assert not [one for one in threading.enumerate() if one.name == "keras-session-disk"]
+    if open_before is not None:
+        assert sorted(os.listdir("/proc/self/fd")) == open_before
 
 
 @pytest.mark.parametrize("room", [0, 1 << 20, 1 << 40])
