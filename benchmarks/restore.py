@@ -35,7 +35,7 @@ def main():
         kse.save_session(model, ours)
         model.save_weights(theirs)
         took = {"restore_session": [], "load_weights": [], "verify_checkpoint": []}
-        for number in range(given.rounds + 1):
+        for _ in range(given.rounds + 1):
             for name, call in (("restore_session", lambda: kse.restore_session(model, ours)),
                                ("load_weights", lambda: model.load_weights(theirs)),
                                ("verify_checkpoint", lambda: kse.verify_checkpoint(ours))):

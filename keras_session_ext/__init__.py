@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # what type checkers see of the names below; a test compares 
     from keras_session_ext.progress import ResumeReport as ResumeReport
     from keras_session_ext.session_file import restore_session as restore_session
     from keras_session_ext.session_file import save_session as save_session
+    from keras_session_ext.store.find_checkpoints import best_checkpoint as best_checkpoint
     from keras_session_ext.store.run_directory import list_checkpoints as list_checkpoints
     from keras_session_ext.store.run_directory import verify_checkpoint as verify_checkpoint
     from keras_session_ext.tensorboard.report_page import report as report
@@ -52,6 +53,7 @@ _NAMES = {
     "KeepSize": "policies.keep", "KeepAll": "policies.keep", "KeepPolicy": "policies.keep",
     "callbacks_from_config": "config.make_callbacks",
     "save_session": "session_file", "restore_session": "session_file",
+    "best_checkpoint": "store.find_checkpoints",
     "list_checkpoints": "store.run_directory", "verify_checkpoint": "store.run_directory",
     "report": "tensorboard.report_page", "plot_timeline": "lifecycle.plot",
     "Progress": "progress", "CheckpointInfo": "progress", "ResumeReport": "progress",

@@ -1,9 +1,12 @@
 """Checks of arguments that many public functions have in common."""
 
+import difflib
+import inspect
 import os
 import re
-from typing import Any, Optional, Tuple, Type, Union
+from typing import Any, Dict, Iterable, Optional, Sequence, Union
 
+from keras_session_ext import units
 from keras_session_ext.errors import ConfigError
 
 #: what public functions take as a path
@@ -57,9 +60,99 @@ def url_problem(path: str) -> Optional[str]:
             "mounted at".format(found.group(1)))
 
 
-def positive(name: str, value: Any, kinds: Tuple[Type[float], ...] = (int,)) -> Any:
-    """Returns `value`, or raises `ConfigError` naming the argument."""
-    if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
-        expected = "a positive whole number" if kinds == (int,) else "a positive number of seconds"
-        raise ConfigError("Invalid value for argument `{}`. Expected {}. Received: {!r}".format(name, expected, value))
+def positive(name: str, value: Any) -> int:
+    """Returns a positive whole number, or raises `ConfigError` naming the argument."""
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        raise _invalid(name, "a positive whole number", value)
     return value
+
+
+def duration(name: str, value: Any) -> Union[int, float]:
+    """Seconds, of a number of them or of what configs take.
+
+    Example:
+        >>> duration("s", "1h30m"), duration("s", 0.5)
+        (5400, 0.5)
+    """
+    if isinstance(value, str) and units.DURATION.match(value):
+        return units.seconds(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        hint = units.duration_hint(value) if isinstance(value, str) else ""
+        raise _invalid(name, "a positive number of seconds, or a duration such as '10m' or '1h30m'", value, hint)
+    return value
+
+
+def size(name: str, value: Any) -> int:
+    """Bytes, of a number of them or of what configs take.
+
+    Example:
+        >>> size("size_bytes", "20GB"), size("size_bytes", "1.5KiB")
+        (20000000000, 1536)
+    """
+    if isinstance(value, str) and units.SIZE.match(value):
+        return units.size_bytes(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        hint = units.size_hint(value) if isinstance(value, str) else ""
+        raise _invalid(name, "a positive number of bytes, or a size such as '20GB' or '512MiB'", value, hint)
+    return value
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False, and nothing that is only taken for one of them."""
+    if not isinstance(value, bool):
+        raise _invalid(name, "True or False", value)
+    return value
+
+
+def choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
+    """One of a few values."""
+    known = [one for one in choices if one == value and isinstance(value, (type(one), bool))]
+    if not known:
+        raise _invalid(name, " or ".join(map(repr, choices)), value, similar(value, choices))
+    return known[0]
+
+
+def similar(value: Any, known: Iterable[Any]) -> str:
+    """What a name that is not known may have meant, or nothing.
+
+    Example:
+        >>> similar("val_los", ["loss", "val_loss"])
+        "did you mean 'val_loss'?"
+    """
+    near = difflib.get_close_matches(value, [one for one in known if isinstance(one, str)], n=1) if isinstance(
+        value, str) else []
+    return "did you mean {!r}?".format(near[0]) if near else ""
+
+
+def _invalid(name: str, expected: str, value: Any, hint: str = "") -> ConfigError:
+    return ConfigError("Invalid value for argument `{}`. Expected {}{}. Received: {!r}".format(
+        name, expected, "; " + hint.rstrip("?") if hint else "", value))
+
+
+def check_keywords(kind: type, keywords: Iterable[str], elsewhere: Optional[Dict[str, str]] = None) -> None:
+    """Says what is meant where a class is called with a keyword that it does not have.
+
+    Args:
+        kind: the class.
+        keywords: that it was given.
+        elsewhere: what other libraries call what this class does -> how it is said here.
+
+    Raises:
+        TypeError: there is no such keyword; Python's own error says no more than that.
+
+    Example:
+        >>> class Every:
+        ...     def __init__(self, steps): ...
+        >>> check_keywords(Every, ["stepz"])
+        Traceback (most recent call last):
+        TypeError: Every() got an unexpected keyword argument 'stepz'; did you mean 'steps'? It takes: steps
+    """
+    parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]  # type: ignore[misc]
+    if any(one.kind is one.VAR_KEYWORD for one in parameters):
+        return
+    known = [one.name for one in parameters if one.kind is not one.VAR_POSITIONAL]
+    for name in keywords:
+        if name not in known:
+            hint = (elsewhere or {}).get(name) or similar(name, known)
+            raise TypeError("{}() got an unexpected keyword argument {!r}{} It takes: {}".format(
+                kind.__name__, name, "; " + hint if hint else ".", ", ".join(known) or "nothing"))

@@ -6,7 +6,7 @@ import os
 from typing import Any, Dict, List, Optional
 
 from keras_session_ext import backend, files
-from keras_session_ext.arguments import LocalPath, local_path
+from keras_session_ext.arguments import LocalPath, choice, flag, local_path
 from keras_session_ext.backend.tf1_session.shim import observe
 from keras_session_ext.checkpoint.header import plain_metrics
 from keras_session_ext.errors import ConfigError
@@ -39,8 +39,8 @@ class SessionCheckpoint(Bound):
         keep: what to keep. Default: the last three.
         restore: "auto" the newest valid checkpoint, or a fresh start; "must" the
             same, but nothing there is an error; "never" a fresh start; or a
-            checkpoint's id or path: a branch begins there, and later starts of
-            the script follow it.
+            checkpoint's id or path, "best" or "best:val_loss": a branch begins
+            there, and later starts of the script follow it.
         background: write behind training; otherwise training waits.
         on_error: "warn" a failed save is told and training goes on; "raise".
         verbose: 0 prints nothing, 1 the resume report.
@@ -66,6 +66,19 @@ class SessionCheckpoint(Bound):
         >>> # model.fit(x, y, epochs=20, callbacks=[callback])
     """
 
+    ELSEWHERE = {
+        **dict.fromkeys(("backup_dir", "filepath", "checkpoint_dir", "dirpath", "path", "folder"),
+                        "say `directory=`, a folder"),
+        **dict.fromkeys(("save_freq", "period", "save_interval", "every_n_epochs", "every_n_train_steps"),
+                        "say `save=EverySteps(100)`, or `save=EveryEpochs(1)` for 'epoch'"),
+        **dict.fromkeys(("max_to_keep", "save_top_k", "save_last", "delete_checkpoint", "double_checkpoint"),
+                        "say `keep=KeepLast(3)`"),
+        **dict.fromkeys(("monitor", "save_best_only", "mode", "initial_value_threshold"),
+                        "say `save=OnBest('val_loss')` and `keep=KeepBest(1, 'val_loss')`"),
+        "save_weights_only": "a checkpoint holds all that the run needs, and plain Keras opens it",
+        **dict.fromkeys(("resume", "load_weights_on_restart"), "say `restore='auto'`, which is the default"),
+        "asynchronous": "say `background=`", "async_save": "say `background=`"}
+
     def __init__(self, directory: LocalPath, save: Optional[PolicyLike] = None, keep: Optional[KeepPolicy] = None,
                  restore: LocalPath = "auto", background: bool = True, on_error: str = "warn", verbose: int = 1,
                  group: bool = False, witness: bool = True, stop_is_final: bool = True):
@@ -74,9 +87,10 @@ class SessionCheckpoint(Bound):
             save = EveryEpochs(1) | EverySeconds(300) | OnSignal()
         self._settings: Dict[str, Any] = {
             "directory": local_path(directory, "directory"), "save": save,
-            "keep": KeepLast(3) if keep is None else keep, "restore": restore, "background": background,
-            "on_error": on_error, "verbose": verbose, "group": group, "witness": witness,
-            "stop_is_final": stop_is_final}
+            "keep": KeepLast(3) if keep is None else keep, "restore": restore,
+            "background": flag("background", background), "on_error": choice("on_error", on_error, ("warn", "raise")),
+            "verbose": choice("verbose", verbose, (0, 1)), "group": flag("group", group),
+            "witness": flag("witness", witness), "stop_is_final": flag("stop_is_final", stop_is_final)}
         self._is_copy = False
         self._make_session(self._settings["directory"])
 

@@ -66,7 +66,6 @@ def create(path: str, mode: int = 0o600) -> int:
 
 
 def duplicate(fd: int) -> int:
-    """Another descriptor of an open file, which stays open when the first is closed."""
     return os.dup(fd)
 
 

@@ -3,6 +3,7 @@
 from typing import Any, Dict, Type, TypeVar
 
 from keras_session_ext import backend
+from keras_session_ext.arguments import check_keywords
 
 _Self = TypeVar("_Self", bound="Bound")
 _bound: Dict[Any, type] = {}
@@ -18,9 +19,16 @@ def callback_class_of(base: type, keras_callback: type) -> type:
 
 
 class Bound:
-    """A class that becomes a real Callback of the Keras in use."""
+    """A class that becomes a real Callback of the Keras in use.
+
+    Attributes:
+        ELSEWHERE: what other callbacks call an argument -> how it is said here.
+    """
+
+    ELSEWHERE: Dict[str, str] = {}
 
     def __new__(cls: Type[_Self], *args: Any, **kwargs: Any) -> _Self:
+        check_keywords(cls, kwargs, cls.ELSEWHERE)
         return object.__new__(callback_class_of(cls, backend.choose().callback_class))
 
     def __init__(self) -> None:

@@ -2,7 +2,7 @@
 
 import html
 import time
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 
 class Progress(NamedTuple):
@@ -72,14 +72,23 @@ class CheckpointInfo(NamedTuple):
         return (self.generation, self.progress.step, self.progress.stage, self.progress.epoch)
 
 
+def metric_names(infos: Sequence[CheckpointInfo], first: Optional[str] = None) -> List[str]:
+    """The metrics of some checkpoints: the one that is asked for, the losses, then the others by name."""
+    names = {name for info in infos for name in info.metrics}
+    leading = [name for name in (first, "val_loss", "loss") if name in names]
+    return list(dict.fromkeys(leading + sorted(names)))
+
+
 class CheckpointList(list):
     """A list of `CheckpointInfo`, shown as a table in notebooks."""
 
     def _repr_html_(self) -> str:
-        rows = ["<tr>{}</tr>".format("".join("<th>{}</th>".format(name) for name in (
-            "id", "epoch", "batch", "step", "size", "created", "reason", "exact")))]
+        metrics = metric_names(self)
+        names = ["id", "epoch", "batch", "step", *metrics, "size", "created", "reason", "exact"]
+        rows = ["<tr>{}</tr>".format("".join("<th>{}</th>".format(html.escape(name)) for name in names))]
         for info in self:
-            cells = (info.id, info.progress.epoch, info.progress.batch, info.progress.step,
+            values = ["{:.6g}".format(float(info.metrics[name])) if name in info.metrics else "" for name in metrics]
+            cells = (info.id, info.progress.epoch, info.progress.batch, info.progress.step, *values,
                      "{:,} bytes".format(info.size_bytes),
                      time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(info.created)), info.reason,
                      "yes" if info.exact else "no: " + "; ".join(info.reasons))

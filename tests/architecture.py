@@ -23,7 +23,8 @@ FLOORS = [
     {"callbacks": "Keras's hooks", "session_file": "saving outside fit"},
     {"first_and_last_callbacks": "what stands around all others", "keras_callback_class": "ours as Keras's"},
     {"run": "when, what, where, keep, restore; the drivers"},
-    {"state": "what a session is made of, one file per kind", "store.find_runs": "runs below a folder"},
+    {"state": "what a session is made of, one file per kind", "store.find_runs": "runs below a folder",
+     "store.find_checkpoints": "which one is meant"},
     {"store.run_directory": "names, generations, retention"},
     {"backend": "all that knows a framework", "checkpoint": "the file format", "policies": "when to save, what to keep",
      "tensorboard": "the Session tab", "launch.supervisor": "a script watched over"},
@@ -33,7 +34,7 @@ FLOORS = [
     {"store.contract": "what a store offers"},
     {"file_locks": "locked files"},
     {"arguments": "checks", "progress": "values", "files": "file-system calls"},
-    {"errors": "exceptions"},
+    {"errors": "exceptions", "units": "durations and sizes"},
 ]
 #: they never import each other, though they stand side by side
 ISLANDS = ("backend", "checkpoint", "policies", "tensorboard", "launch.supervisor")

@@ -9,6 +9,7 @@ from keras_session_ext import files
 from keras_session_ext.arguments import url_problem
 from keras_session_ext.errors import CheckpointNotFound
 from keras_session_ext.progress import CheckpointInfo
+from keras_session_ext.store.find_checkpoints import is_best, named
 from keras_session_ext.store.find_runs import is_run, runs_below
 from keras_session_ext.store.run_directory import RunDirectory
 
@@ -75,7 +76,7 @@ def locate(name: str, directory: Optional[str] = None, rejected: Optional[List[s
     """The file that a name means.
 
     Args:
-        name: a file, a run directory (its newest checkpoint), DIRECTORY/ID, or an id.
+        name: a file, a run directory (its newest checkpoint), DIRECTORY/ID, or an id, which may be short, or "best".
         directory: the run directory of an id.
         rejected: is told of damaged files that were passed over.
 
@@ -87,13 +88,13 @@ def locate(name: str, directory: Optional[str] = None, rejected: Optional[List[s
             return newest(run_directory(name), rejected).path
         if files.exists(name):
             return os.path.realpath(name)
-    folder, id = os.path.split(name)
+    folder, id = ("", name) if is_best(name) else os.path.split(name)
     if os.path.basename(folder) == "checkpoints":
         folder = os.path.dirname(folder)
     place = directory if directory is not None else folder or "."
     if directory is not None or is_run(place):
         run = run_directory(place)
-        return run.named(id[:-3] if id.endswith(".h5") else id, run.infos([])).path
+        return named(id[:-3] if id.endswith(".h5") else id, run.infos([]), run.checkpoints).path
     raise CheckpointNotFound(
         "There is no checkpoint {}. Expected a file, a run directory, DIRECTORY/ID, or an id with "
         "--directory.".format(name))

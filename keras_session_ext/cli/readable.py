@@ -41,15 +41,14 @@ def figure(value: Any) -> str:
     return "{:.6g}".format(value) if isinstance(value, float) else str(value)
 
 
-def metrics(values: Dict[str, Any], most: int = 1 << 30) -> str:
+def metrics(values: Dict[str, Any]) -> str:
     """Metrics in one line.
 
     Example:
-        >>> metrics({"loss": 0.25, "val_loss": 1 / 3, "lr": 0.1}, most=2)
-        'loss=0.25 val_loss=0.333333 …'
+        >>> metrics({"loss": 0.25, "val_loss": 1 / 3})
+        'loss=0.25 val_loss=0.333333'
     """
-    shown = ["{}={}".format(name, figure(value)) for name, value in list(values.items())[:most]]
-    return " ".join(shown + (["…"] if len(values) > most else []))
+    return " ".join("{}={}".format(name, figure(value)) for name, value in values.items())
 
 
 def count(number: int, noun: str) -> str:

@@ -40,7 +40,7 @@ def text_of(cell: Cell) -> str:
 
 def aligned(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> List[str]:
     """A table as lines of text."""
-    texts = [[column.name for column in columns]] + [[text_of(cell) for cell in row] for row in rows]
+    texts = [[clean(column.name) for column in columns]] + [[text_of(cell) for cell in row] for row in rows]
     widths = [max(len(row[index]) for row in texts) for index in range(len(columns))]
     return ["  ".join(text.rjust(width) if column.right else text.ljust(width)
                       for text, width, column in zip(row, widths, columns)).rstrip() for row in texts]
@@ -56,8 +56,8 @@ def draw(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
     shown = _fitting(columns, rows, console.width)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in (columns[index] for index in shown):
-        table.add_column(column.name, justify="right" if column.right else "left", no_wrap=column.wide == "keep",
-                         overflow="ellipsis" if column.wide == "cut" else "fold")
+        table.add_column(Text(clean(column.name)), justify="right" if column.right else "left",
+                         no_wrap=column.wide == "keep", overflow="ellipsis" if column.wide == "cut" else "fold")
     for row in rows:
         table.add_row(*[Text(text_of(row[index]), style=getattr(row[index], "style", ""),
                              no_wrap=columns[index].wide == "cut") for index in shown])
@@ -66,7 +66,7 @@ def draw(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
 
 def _fitting(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int) -> List[int]:
     """The columns that a terminal has room for: the last of those that may be cut go first."""
-    needed = [max([len(column.name)] + [len(text_of(row[index])) for row in rows]) if column.wide == "keep"
+    needed = [max([len(clean(column.name))] + [len(text_of(row[index])) for row in rows]) if column.wide == "keep"
               else _LEAST_WIDTH for index, column in enumerate(columns)]
     shown = list(range(len(columns)))
     for index in reversed(range(len(columns))):

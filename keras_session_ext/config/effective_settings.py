@@ -3,7 +3,8 @@
 import os
 from typing import Any, Dict, Iterable, List, Optional
 
-from keras_session_ext.config import policy_makers, units
+from keras_session_ext import units
+from keras_session_ext.config import policy_makers
 from keras_session_ext.config.entries import Entry, Path, Problem, Unreadable, Wrong, whole
 from keras_session_ext.config.find_section import select
 from keras_session_ext.config.hydra_and_lightning_forms import canonical, written_out

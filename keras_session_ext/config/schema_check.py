@@ -6,8 +6,8 @@ import math
 import signal
 from typing import Any, Dict, Iterator, List, Sequence
 
+from keras_session_ext import units
 from keras_session_ext.arguments import url_problem
-from keras_session_ext.config import units
 from keras_session_ext.config.entries import Entry, Path, Problem, Wrong, dotted
 from keras_session_ext.config.message_text import names, shown
 from keras_session_ext.config.schema_file import properties, session_schema, within

@@ -8,7 +8,7 @@ and says for each what happens and why; the idea is restic's
 import math
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
-from keras_session_ext.arguments import positive
+from keras_session_ext.arguments import check_keywords, duration, positive, size
 from keras_session_ext.errors import ConfigError
 from keras_session_ext.policies.monitor import Monitor
 from keras_session_ext.progress import CheckpointInfo
@@ -30,6 +30,10 @@ class Plan(NamedTuple):
 
 class KeepPolicy:
     """A keep policy that can be joined with others by `|`."""
+
+    def __new__(cls, *args: Any, **keywords: Any) -> Any:
+        check_keywords(cls, keywords)
+        return super().__new__(cls)
 
     def wanted(self, infos: Sequence[CheckpointInfo]) -> Dict[str, str]:
         """The ids this policy wants to keep, each with its reason."""
@@ -156,19 +160,20 @@ class KeepEvery(KeepPolicy):
     Args:
         steps: distance in batches.
         epochs: distance in epochs.
-        seconds: distance in seconds of training time.
+        seconds: distance in seconds of training time, or a duration such as "1h".
 
     Raises:
         ConfigError: not exactly one distance was given.
     """
 
-    def __init__(self, steps: Optional[int] = None, epochs: Optional[int] = None, seconds: Optional[float] = None):
+    def __init__(self, steps: Optional[int] = None, epochs: Optional[int] = None,
+                 seconds: Union[float, str, None] = None):
         given = {name: value for name, value in
                  (("steps", steps), ("epochs", epochs), ("seconds", seconds)) if value is not None}
         if len(given) != 1:
             raise ConfigError("KeepEvery takes exactly one of steps=, epochs=, seconds=. Received: {}".format(given))
         (self.unit, distance), = given.items()
-        self.distance = positive(self.unit, distance, (int, float) if self.unit == "seconds" else (int,))
+        self.distance: Any = (duration if self.unit == "seconds" else positive)(self.unit, distance)
 
     def _bucket(self, info: CheckpointInfo) -> Union[int, Tuple[int, int]]:
         progress = info.progress
@@ -192,15 +197,15 @@ class KeepSize(KeepPolicy):
     """Keeps the newest checkpoints that fit into so many bytes together.
 
     Args:
-        size_bytes: how many. The newest checkpoint stays, however large it is.
+        size_bytes: how many, or a size such as "20GB". The newest checkpoint stays, however large it is.
 
     Example:
-        >>> KeepSize(20 * 10**9)
+        >>> KeepSize("20GB")
         KeepSize(20000000000)
     """
 
-    def __init__(self, size_bytes: int):
-        self.size_bytes = positive("size_bytes", size_bytes)
+    def __init__(self, size_bytes: Union[int, str]):
+        self.size_bytes = size("size_bytes", size_bytes)
 
     def wanted(self, infos: Sequence[CheckpointInfo]) -> Dict[str, str]:
         wanted: Dict[str, str] = {}

@@ -6,9 +6,9 @@ After CheckFreq (Mohan, Phanishayee and Chidambaram, FAST 2021), which tunes the
 import collections
 import statistics
 import time
-from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, List, Optional, Tuple, Union
 
-from keras_session_ext.arguments import positive
+from keras_session_ext.arguments import duration
 from keras_session_ext.errors import ConfigError
 from keras_session_ext.policies.save import SavePolicy
 from keras_session_ext.progress import Progress
@@ -29,7 +29,7 @@ class Overhead(SavePolicy):
 
     Args:
         share: of the time of training that saves may cost, above 0 and below 1.
-        lose_at_most_seconds: saves at least that often, whatever it costs.
+        lose_at_most_seconds: saves at least that often, whatever it costs; a number, or a duration such as "5m".
         clock: the time source, in seconds; for tests.
 
     Raises:
@@ -40,13 +40,13 @@ class Overhead(SavePolicy):
         Overhead(share=0.02, lose_at_most_seconds=300) | Overhead(share=0.01, lose_at_most_seconds=60)
     """
 
-    def __init__(self, share: float = 0.01, lose_at_most_seconds: float = 300,
+    def __init__(self, share: float = 0.01, lose_at_most_seconds: Union[float, str] = 300,
                  clock: Callable[[], float] = time.monotonic):
         if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
             raise ConfigError("Invalid value for argument `share`. Expected a number above 0 and below 1, such as 0.01 "
                               "for one percent. Received: {!r}".format(share))
         self.share = share
-        self.lose_at_most_seconds = positive("lose_at_most_seconds", lose_at_most_seconds, (int, float))
+        self.lose_at_most_seconds = duration("lose_at_most_seconds", lose_at_most_seconds)
         self._clock = clock
         self._usual: Deque[float] = collections.deque(maxlen=_KNOWN_STEPS)
         self._costs: Deque[float] = collections.deque(maxlen=_KNOWN_SAVES)

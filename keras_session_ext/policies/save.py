@@ -10,7 +10,7 @@ import signal as signal_module
 import time
 from typing import Any, Callable, Dict, Iterable, List, Optional, Union
 
-from keras_session_ext.arguments import positive
+from keras_session_ext.arguments import check_keywords, duration, positive
 from keras_session_ext.errors import ConfigError
 from keras_session_ext.policies.monitor import Monitor
 from keras_session_ext.progress import Progress
@@ -20,6 +20,10 @@ logger = logging.getLogger("keras_session_ext")
 
 class SavePolicy:
     """A save policy that can be joined with others by `|`."""
+
+    def __new__(cls, *args: Any, **keywords: Any) -> Any:
+        check_keywords(cls, keywords)
+        return super().__new__(cls)
 
     def begin(self, progress: Progress) -> None:
         """Called when training begins or goes on, before the first question."""
@@ -200,7 +204,7 @@ class EverySeconds(SavePolicy):
     """Saves when `s` seconds have passed since it last asked for a save.
 
     Args:
-        s: seconds between two saves.
+        s: seconds between two saves, or a duration such as "10m".
         clock: the time source, in seconds; for tests.
 
     Example:
@@ -212,8 +216,8 @@ class EverySeconds(SavePolicy):
         (True, False)
     """
 
-    def __init__(self, s: float, clock: Callable[[], float] = time.monotonic):
-        self.s = positive("s", s, (int, float))
+    def __init__(self, s: Union[float, str], clock: Callable[[], float] = time.monotonic):
+        self.s = duration("s", s)
         self._clock = clock
         self._last = clock()
 

@@ -10,12 +10,18 @@ from typing import Any, Dict, List, NamedTuple, Optional
 
 import numpy as np
 
-from keras_session_ext.arguments import local_path
+from keras_session_ext.arguments import local_path, similar
 from keras_session_ext.checkpoint import reader
 from keras_session_ext.errors import CheckpointCorrupt, CheckpointNotFound, ConfigError
 from keras_session_ext.progress import CheckpointInfo
 from keras_session_ext.state import plain_values, schema
+from keras_session_ext.store.find_checkpoints import is_best, named
 from keras_session_ext.store.run_directory import RunDirectory
+
+_WORDS = ("auto", "must", "never", "best")
+#: what is said elsewhere
+_ELSEWHERE = {"latest": "auto", "newest": "auto", "last": "auto", "resume": "auto", "true": "auto", "false": "never",
+              "none": "never", "off": "never", "no": "never", "scratch": "never"}
 
 
 class Candidate(NamedTuple):
@@ -38,9 +44,12 @@ def as_restore_setting(restore: Any) -> str:
     Raises:
         ConfigError: it is no text and no path.
     """
-    if not isinstance(restore, (str, os.PathLike)) or not str(restore):
-        raise ConfigError("Invalid value for argument `restore`. Expected 'auto', 'must', 'never', a checkpoint "
-                          "id or a path. Received: {!r}".format(restore))
+    given = str(restore) if isinstance(restore, (str, os.PathLike)) else ""
+    if not given or (given.isalpha() and given not in _WORDS and not os.path.exists(given)):  # no id is letters alone
+        hint = similar(_ELSEWHERE.get(given.lower(), given), _WORDS)
+        raise ConfigError("Invalid value for argument `restore`. Expected 'auto' (the newest), 'must', 'never', "
+                          "'best', 'best:val_loss', a checkpoint id or a path{}. Received: {!r}".format(
+                              "; " + hint.rstrip("?") if hint else "", restore))
     return local_path(restore, "restore")
 
 
@@ -54,6 +63,7 @@ class Lineage:
     Attributes:
         run: its name.
         branch_of: the checkpoint it was branched off from by `restore=<id>`.
+        asked: the `restore` that did so, where it was no id: what is best changes, and the run goes on from what was.
         infos: its checkpoints, newest first, as far as this process knows.
         rejected: damaged checkpoints met on the way.
         origin: the checkpoint this process begins with; None for a fresh start, and once it is no longer needed.
@@ -66,12 +76,14 @@ class Lineage:
         self._directory = directory
         self.run = os.urandom(8).hex()
         self.branch_of: Optional[str] = None
+        self.asked: Optional[str] = None
         self.rejected: List[str] = []
         self.infos: List[CheckpointInfo] = []
         self.origin = self._find(restore)
         if self.origin is not None and not (self.branch_of and self.origin.info.id == self.branch_of):
             self.run = self.origin.info.run
-            self.branch_of = self.origin.info.branch_of
+            self.branch_of, asked = self.origin.info.branch_of, self.origin.fields.get("asked")
+            self.asked = asked if isinstance(asked, str) else None
         if self.origin is not None:
             self.infos = [info for info in directory.infos() if info.run == self.run]
 
@@ -90,9 +102,16 @@ class Lineage:
     def _named(self, name: str) -> Candidate:
         """The checkpoint called `name`, or the newest one of a run that branched off from it."""
         known = self._directory.infos(self.rejected)
+        if is_best(name):
+            newest = self.newest(known)
+            if newest is not None and newest.fields.get("asked") == name:
+                return newest
+            self.asked = name
         looks_like_path = os.sep in name or name.endswith(".h5")
-        origin = read(name if looks_like_path else self._directory.named(name, known).path)
+        origin = read(name if looks_like_path else named(name, known, self._directory.checkpoints).path)
         self.branch_of = origin.info.id
+        if self.asked is not None:
+            return origin
         return self.newest([info for info in known if info.branch_of == origin.info.id]) or origin
 
     def newest(self, infos: List[CheckpointInfo]) -> Optional[Candidate]:
@@ -103,6 +122,10 @@ class Lineage:
             except (CheckpointCorrupt, CheckpointNotFound) as error:
                 self.rejected.append(str(error))
         return None
+
+    def names(self) -> Dict[str, Optional[str]]:
+        """What each of its checkpoints says of the run."""
+        return {"run": self.run, "branch_of": self.branch_of, "asked": self.asked}
 
     def add(self, info: CheckpointInfo) -> None:
         """A checkpoint was saved."""

@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 from keras_session_ext.checkpoint import header
 from keras_session_ext.checkpoint.encoder import CheckpointImage, Encoder
-from keras_session_ext.errors import ConfigError, DirectoryBusy
+from keras_session_ext.errors import DirectoryBusy
 from keras_session_ext.lifecycle.record import Record, figures
 from keras_session_ext.progress import CheckpointInfo
 from keras_session_ext.run.background_writer import BackgroundWriter
@@ -49,9 +49,6 @@ class Saves:
     """
 
     def __init__(self, directory: RunDirectory, keep: Any, background: bool, on_error: str, record: Record):
-        if on_error not in ("warn", "raise"):
-            raise ConfigError("Invalid value for argument `on_error`. Expected 'warn' or 'raise'. "
-                              "Received: {!r}".format(on_error))
         self.directory = directory
         self.lineage: Optional[Lineage] = None
         self.last_id: Optional[str] = None

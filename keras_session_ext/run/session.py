@@ -371,7 +371,7 @@ class Session:
     def _fields(self, logs: Dict[str, Any], finished: bool, reason: str) -> Dict[str, Any]:
         run, progress = self.run, self._now()
         return {
-            "run": self.lineage.run, "branch_of": self.lineage.branch_of, "generation": self.directory.generation,
+            **self.lineage.names(), "generation": self.directory.generation,
             "progress": progress._asdict(), "created": time.time(), "reason": reason,
             "metrics": header.plain_metrics(logs), "finished": finished, "stopped": run.stopping,
             "epochs": self._epochs, "script": self._script, "policies": self._policy.get_state(),

@@ -19,7 +19,7 @@ import logging
 import os
 import re
 import socket
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Tuple
 
 from keras_session_ext import files
 from keras_session_ext.arguments import LocalPath, local_path
@@ -287,21 +287,6 @@ class RunDirectory:
             CheckpointCorrupt: any byte differs from what was written.
         """
         return reader.read_checkpoint(info.path, self._open)
-
-    def named(self, id: str, known: Sequence[CheckpointInfo]) -> CheckpointInfo:
-        """The checkpoint called `id` among those that are known.
-
-        Raises:
-            CheckpointNotFound: there is none; the message names the nearest.
-        """
-        by_id = {info.id: info for info in known}
-        if id in by_id:
-            return by_id[id]
-        import difflib
-
-        nearest = difflib.get_close_matches(id, by_id, n=3, cutoff=0.0)
-        raise CheckpointNotFound("There is no checkpoint {!r} in {}. {}".format(
-            id, self.checkpoints, "The nearest: {}.".format(", ".join(nearest)) if nearest else "It is empty."))
 
 
 def list_checkpoints(directory: LocalPath) -> List[CheckpointInfo]:

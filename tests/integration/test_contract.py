@@ -232,6 +232,29 @@ def test_an_id_is_used_once_and_its_branch_is_followed(tmp_path):
     assert checkpoint.resume_report.checkpoint == origin.id
 
 
+def test_the_best_is_restored_once_and_then_followed(tmp_path):
+    fit(tmp_path, 5, validation=True, keep=kse.KeepAll(), checkpoint=None)
+    known = kse.list_checkpoints(tmp_path)
+    best = min((info for info in known), key=lambda info: (info.metrics["val_loss"], info.order))
+    assert kse.best_checkpoint(tmp_path).id == best.id == kse.best_checkpoint(tmp_path, "val_loss", "min").id
+    worst = kse.best_checkpoint(tmp_path, "val_loss", "max")
+    assert worst.metrics["val_loss"] == max(info.metrics["val_loss"] for info in known)
+    with pytest.raises(kse.CheckpointNotFound, match="did you mean 'val_accuracy'.*They have: accuracy"):
+        kse.best_checkpoint(tmp_path, "val_acuracy")
+    with pytest.raises(kse.CheckpointNotFound, match="did you mean 'val_loss'"):
+        fit(tmp_path, 5, restore="best:val_los", validation=True)
+    _, branch, _ = fit(tmp_path, 7, restore="best:accuracy", validation=True, keep=kse.KeepAll(), callbacks=[])
+    first = branch.resume_report.checkpoint
+    assert first == kse.best_checkpoint.__globals__["ranked"](known, "accuracy", "auto", "")[0].id
+    newest = kse.list_checkpoints(tmp_path)[0]
+    assert newest.branch_of == first and newest.finished
+    _, again, history = fit(tmp_path, 9, restore="best:accuracy", validation=True, keep=kse.KeepAll())
+    assert again.resume_report.checkpoint == newest.id, "later starts go on from the branch, whatever is best by then"
+    best = kse.best_checkpoint(tmp_path, "val_loss")
+    _, other, _ = fit(tmp_path, 9, restore="best:val_loss", validation=True, keep=kse.KeepAll())
+    assert other.resume_report.checkpoint == best.id, "another metric is another branch"
+
+
 def test_an_unknown_id_names_the_nearest(tmp_path):
     _, checkpoint, _ = fit(tmp_path)
     wrong = checkpoint.checkpoints[-1].id[:-2] + "zz"
@@ -377,10 +400,32 @@ def test_an_iterator_in_a_callback_is_not_claimed(tmp_path):
     ({"restore": True}, "restore"), ({"restore": ""}, "restore"), ({"on_error": "ignore"}, "on_error"),
     ({"directory": 7}, "directory"), ({"directory": ""}, "directory"),
     ({"directory": "s3://bucket/a"}, "directory"), ({"restore": "s3://bucket/a"}, "restore"),
+    ({"restore": "latest"}, "restore"), ({"restore": None}, "restore"), ({"background": "yes"}, "background"),
+    ({"background": 1}, "background"), ({"verbose": 2}, "verbose"), ({"verbose": "auto"}, "verbose"),
+    ({"verbose": None}, "verbose"), ({"verbose": 1.0}, "verbose"), ({"group": "staff"}, "group"),
+    ({"witness": 0}, "witness"), ({"stop_is_final": None}, "stop_is_final"), ({"on_error": True}, "on_error"),
 ])
 def test_arguments_are_checked_at_once(tmp_path, options, named):
     with pytest.raises(kse.ConfigError, match="`{}`".format(named)):
         kse.SessionCheckpoint(**dict({"directory": tmp_path}, **options))
+
+
+@pytest.mark.parametrize("keyword, message", [
+    ("save_freq", r"SessionCheckpoint\(\) got an unexpected keyword .* 'save_freq'; say `save=EverySteps\(100\)`"),
+    ("backup_dir", "say `directory=`"), ("save_best_only", r"keep=KeepBest\(1, 'val_loss'\)"),
+    ("max_to_keep", r"keep=KeepLast\(3\)"), ("diretory", "did you mean 'directory'"), ("resume", "restore='auto'"),
+    ("backgroud", "did you mean 'background'"), ("xyz", "It takes: directory, save, keep")])
+def test_a_wrong_keyword_is_answered(tmp_path, keyword, message):
+    with pytest.raises(TypeError, match=message):
+        kse.SessionCheckpoint(str(tmp_path), **{keyword: 1})
+
+
+def test_what_may_have_been_meant_by_restore(tmp_path):
+    with pytest.raises(kse.ConfigError, match="did you mean 'auto'"):
+        kse.SessionCheckpoint(tmp_path, restore="latest")
+    with pytest.raises(kse.ConfigError, match="did you mean 'never'"):
+        kse.SessionCheckpoint(tmp_path, restore="nver")
+    assert kse.SessionCheckpoint(tmp_path, verbose=True) and kse.SessionCheckpoint(tmp_path, verbose=False)
 
 
 def test_backup_and_restore_by_mistake(tmp_path):

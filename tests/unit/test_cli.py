@@ -107,11 +107,11 @@ def test_ls(run, call):
     status, out, err = call("ls", run)
     lines = out.splitlines()
     assert status == 0 and not err
-    assert lines[0].split() == ["id", "epoch", "batch", "step", "age", "size", "exact", "finished", "metrics", "reason"]
+    assert lines[0].split() == ["id", "epoch", "batch", "step", "age", "size", "exact", "finished", "loss", "reason"]
     assert [line.split()[0] for line in lines[1:-1]] == ids(run), "newest first"
     assert [line.split()[3] for line in lines[1:-1]] == ["40", "30", "20", "10"]
     assert [" no " in line for line in lines[1:-1]] == [False, False, True, False]
-    assert "loss=0.025" in lines[1] and lines[1].endswith("EverySteps(10)")
+    assert lines[1].split()[-2:] == ["0.025", "EverySteps(10)"]
     assert re.fullmatch(r"4 checkpoints, \d+\.\d kB", lines[-1])
 
 
@@ -217,6 +217,36 @@ def test_show_finds_a_checkpoint_by_each_of_its_names(run, call, monkeypatch):
     assert call("show", run + "/link.h5")[1].splitlines()[0] == second
     monkeypatch.chdir(run)
     assert call("show", second)[1].splitlines()[0] == second
+
+
+def test_show_finds_a_short_id_and_the_best(run, call, monkeypatch):
+    newest, second = ids(run)[:2]
+    best = os.path.basename(save(run, 50, metrics={"loss": 1.0, "val_loss": 0.25, "acc": 0.5}))[:-3]
+    save(run, 60, metrics={"loss": 0.5, "val_loss": "inf", "acc": 0.75})
+    last = ids(run)[0]
+    for name, expected in ((second.rsplit("-", 1)[1], second), (second[:-4], second), ("best", best),
+                           ("best:val_loss", best), ("best:acc", last), ("best:loss", newest)):
+        for arguments in ((name, "-d", run), (run + "/" + name,)):
+            status, out, err = call("show", *arguments)
+            assert status == 0 and out.splitlines()[0] == expected, (arguments, err)
+    for name, message in (("g000001", "6 checkpoints 'g000001'"), ("best:val_los", "did you mean 'val_loss'?"),
+                          ("abc", "no checkpoint"), ("best:", "val_loss")):
+        status, out, err = call("show", name, "-d", run)
+        assert (status, not out) == (3, True) or name == "best:", name
+        assert message in err + out
+    monkeypatch.chdir(run)
+    assert call("show", "best")[1].splitlines()[0] == best
+
+
+def test_ls_sorts_by_a_metric(run, call):
+    save(run, 50, metrics={"loss": 0.5, "val_loss": 0.25})
+    save(run, 60, metrics={"loss": 0.5, "val_loss": 0.125})
+    order = [line.split()[0] for line in call("ls", run, "--sort", "val_loss")[1].splitlines()[1:-1]]
+    assert order == [ids(run)[0], ids(run)[1], *ids(run)[2:]], "what has none comes last"
+    head = call("ls", run, "--sort", "val_loss")[1].splitlines()[0].split()
+    assert head[-3:] == ["val_loss", "loss", "reason"]
+    status, out, err = call("ls", run, "--sort", "los")
+    assert status == 3 and not out and "did you mean 'loss'?" in err
 
 
 def test_show_names_the_nearest_for_a_wrong_id(run, call):
@@ -726,7 +756,7 @@ def test_a_table_fits_its_terminal(run):
     wide = on_terminal("ls", run, NO_COLOR="1")[1]
     narrow = on_terminal("ls", run, NO_COLOR="1", COLUMNS="72")[1]
     plain = re.sub(r"\x1b\[[0-9;]*m", "", narrow).replace("\r", "").splitlines()
-    assert "metrics" in wide and max(map(len, plain)) <= 72 and len(plain) == 6
+    assert "loss" in wide and max(map(len, plain)) <= 72 and len(plain) == 6
     assert plain[1].startswith(ids(run)[0] + " "), "what a line begins with is whole"
 
 
@@ -771,7 +801,7 @@ def test_a_reader_that_goes_away(run):
         assert process.wait(20) == 141 and err == b"", arguments
 
 
-@pytest.mark.parametrize("encoding, shown", [("ascii", "größe漢=1".encode()), ("latin-1", b"gr\xf6\xdfe\\u6f22=1")])
+@pytest.mark.parametrize("encoding, shown", [("ascii", "größe漢".encode()), ("latin-1", b"gr\xf6\xdfe\\u6f22")])
 def test_an_old_encoding_is_no_reason_to_fail(run, encoding, shown):
     save(run, 50, metrics={"größe漢": 1.0})
     done = subprocess.run([*COMMAND, "ls", run], capture_output=True,

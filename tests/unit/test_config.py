@@ -19,7 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import keras_session_ext
-from keras_session_ext.config import config_page, parse_yaml, units
+from keras_session_ext import units
+from keras_session_ext.config import config_page, parse_yaml
 from keras_session_ext.config.effective_settings import effective_config
 from keras_session_ext.config.policy_makers import MAKERS, joined
 from keras_session_ext.config.schema_file import properties, schema, schema_text, session_schema

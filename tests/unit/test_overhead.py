@@ -123,7 +123,7 @@ def test_the_first_save_comes_soon():
 @pytest.mark.parametrize("arguments, told", [
     ({"share": 0}, "share"), ({"share": 1}, "share"), ({"share": "1%"}, "share"), ({"share": True}, "share"),
     ({"share": float("nan")}, "share"), ({"lose_at_most_seconds": 0}, "lose_at_most_seconds"),
-    ({"lose_at_most_seconds": "5m"}, "lose_at_most_seconds")])
+    ({"lose_at_most_seconds": "5 min"}, "lose_at_most_seconds")])
 def test_wrong_arguments(arguments, told):
     with pytest.raises(ConfigError, match="Invalid value for argument `{}`".format(told)):
         Overhead(**arguments)

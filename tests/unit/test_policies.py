@@ -18,6 +18,7 @@ from keras_session_ext.policies.keep import (
     as_keep_policy,
 )
 from keras_session_ext.policies.monitor import Monitor
+from keras_session_ext.policies.overhead import Overhead
 from keras_session_ext.policies.save import (
     AnyPolicy,
     EveryEpochs,
@@ -363,6 +364,43 @@ def test_a_callable_object_is_named_by_its_class():
     assert repr(EverySteps(1) | AtNight()) == "EverySteps(1) | AtNight"
 
 
+# -- what configs take
+
+
+@pytest.mark.parametrize("text, policy", [
+    ("10m", EverySeconds(600)), ("1h30m", EverySeconds(5400)), ("0.5", EverySeconds(0.5)),
+    ("500ms", EverySeconds(0.5))])
+def test_durations_are_written_as_in_configs(text, policy):
+    assert repr(EverySeconds(text)) == repr(policy) and EverySeconds(text).s == policy.s
+    assert KeepEvery(seconds=text).distance == policy.s
+    assert Overhead(lose_at_most_seconds=text).lose_at_most_seconds == policy.s
+
+
+def test_sizes_are_written_as_in_configs():
+    assert KeepSize("20GB").size_bytes == 20 * 10**9 and KeepSize("1.5 KiB").size_bytes == 1536
+
+
+@pytest.mark.parametrize("make, message", [
+    (lambda: EverySteps(steps=5), r"EverySteps\(\) got an unexpected keyword argument 'steps'. It takes: n"),
+    (lambda: EverySeconds(seconds=5), "'seconds'.*It takes: s, clock"),
+    (lambda: OnBest(metric="loss"), "'metric'.*It takes: monitor, mode"),
+    (lambda: OnBest("loss", moode="max"), "did you mean 'mode'"),
+    (lambda: KeepBest(1, monitr="loss"), "did you mean 'monitor'"),
+    (lambda: KeepEvery(step=5), "did you mean 'steps'"),
+    (lambda: Overhead(lose_at_most=5), "did you mean 'lose_at_most_seconds'")])
+def test_a_wrong_keyword_is_told_with_what_may_have_been_meant(make, message):
+    with pytest.raises(TypeError, match=message):
+        make()
+
+
+def test_policies_of_the_users_own_take_what_they_like():
+    class Mine(SavePolicy):
+        def __init__(self, **anything):
+            self.anything = anything
+
+    assert Mine(a=1).anything == {"a": 1}
+
+
 # -- bad arguments
 
 
@@ -371,7 +409,8 @@ def test_a_callable_object_is_named_by_its_class():
     (lambda: EverySteps(True), "n"), (lambda: EverySteps("3"), "n"), (lambda: EverySteps(None), "n"),
     (lambda: EveryEpochs(0), "n"), (lambda: EveryEpochs(2.5), "n"), (lambda: EveryEpochs([1]), "n"),
     (lambda: EverySeconds(0), "s"), (lambda: EverySeconds(-3.0), "s"), (lambda: EverySeconds(NAN), "s"),
-    (lambda: EverySeconds("60"), "s"), (lambda: EverySeconds(False), "s"),
+    (lambda: EverySeconds("10 minutes"), "s"),
+    (lambda: EverySeconds("0s"), "s"), (lambda: EverySeconds("10:30"), "s"), (lambda: EverySeconds(False), "s"),
     (lambda: OnBest(""), "monitor"), (lambda: OnBest(None), "monitor"), (lambda: OnBest(3), "monitor"),
     (lambda: OnBest("loss", "best"), "mode"), (lambda: OnBest("loss", None), "mode"),
     (lambda: EverySteps(1) | 5, "save"), (lambda: 5 | EverySteps(1), "save"), (lambda: EverySteps(1) | None, "save"),
@@ -381,8 +420,9 @@ def test_a_callable_object_is_named_by_its_class():
     (lambda: KeepBest(0, "loss"), "n"), (lambda: KeepBest(1, ""), "monitor"),
     (lambda: KeepBest(1, "loss", "up"), "mode"),
     (lambda: KeepEvery(steps=0), "steps"), (lambda: KeepEvery(epochs=1.5), "epochs"),
-    (lambda: KeepEvery(seconds=-1.0), "seconds"), (lambda: KeepEvery(seconds="1"), "seconds"),
-    (lambda: KeepSize(0), "size_bytes"), (lambda: KeepSize(1e9), "size_bytes"), (lambda: KeepSize("1GB"), "size_bytes"),
+    (lambda: KeepEvery(seconds=-1.0), "seconds"), (lambda: KeepEvery(seconds="1y"), "seconds"),
+    (lambda: KeepSize(0), "size_bytes"), (lambda: KeepSize(1e9), "size_bytes"), (lambda: KeepSize("1G"), "size_bytes"),
+    (lambda: KeepSize("-1GB"), "size_bytes"),
     (lambda: KeepLast(1) | 3, "keep"), (lambda: KeepLast(1) | EverySteps(1), "keep"),
     (lambda: as_keep_policy(3), "keep"), (lambda: as_keep_policy(KeepLast), "keep"),
 ])

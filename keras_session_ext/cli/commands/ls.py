@@ -1,7 +1,7 @@
 """`keras-session ls`."""
 
 import os
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import click
 
@@ -11,20 +11,25 @@ from keras_session_ext.cli.tables import Cell, Column, Styled
 from keras_session_ext.errors import CheckpointNotFound
 from keras_session_ext.lifecycle import journal
 from keras_session_ext.lifecycle.timeline import timeline
-from keras_session_ext.progress import CheckpointInfo
+from keras_session_ext.progress import CheckpointInfo, metric_names
+from keras_session_ext.store.find_checkpoints import ranked
 from keras_session_ext.store.find_runs import runs_below
 from keras_session_ext.store.run_directory import RunDirectory
 
 _COLUMNS = (Column("id"), Column("stage", right=True), Column("epoch", right=True), Column("batch", right=True),
             Column("step", right=True), Column("age", right=True), Column("size", right=True), Column("exact"),
-            Column("finished", wide="cut"), Column("metrics", wide="cut"), Column("reason", wide="cut"))
+            Column("finished", wide="cut"))
+_REASON = Column("reason", wide="cut")
+#: more metrics than these are left to `show` and --json
+_METRICS = 4
 _RUNS = (Column("run", wide="fold"), Column("checkpoints", right=True), Column("step", right=True),
          Column("size", right=True), Column("last sign", right=True), Column("status"))
 
 
 @command()
 @click.argument("directory", default=".", type=path_arguments.LOCAL_PATH)
-def ls(out: Output, directory: str) -> None:
+@click.option("--sort", metavar="METRIC", help="The best value of a metric first, such as val_loss.")
+def ls(out: Output, directory: str, sort: Optional[str]) -> None:
     """Lists the checkpoints of the run in DIRECTORY, newest first.
 
     Where DIRECTORY is no run but holds some, in itself or further below, each
@@ -38,19 +43,26 @@ def ls(out: Output, directory: str) -> None:
             raise
         _list_runs(out, directory, runs)
         return
-    _list_checkpoints(out, run)
+    _list_checkpoints(out, run, sort)
 
 
-def _list_checkpoints(out: Output, run: RunDirectory) -> None:
+def _list_checkpoints(out: Output, run: RunDirectory, sort: Optional[str]) -> None:
     damaged: List[str] = []
     infos = run.infos(damaged)
+    if sort is not None:
+        first = ranked(infos, sort, "auto", run.checkpoints)
+        infos = first + [info for info in infos if info not in first]
     total = sum(info.size_bytes for info in infos)
     out.value({"directory": run.path, "checkpoints": [path_arguments.described(info) for info in infos],
                "count": len(infos), "size_bytes": total, "damaged": damaged})
     shown = [index for index, column in enumerate(_COLUMNS)
              if column.name != "stage" or any(info.progress.stage for info in infos)]
+    metrics = metric_names(infos, sort)[:_METRICS]
     rows = [_row(info) for info in infos]
-    out.table([_COLUMNS[index] for index in shown], [[row[index] for index in shown] for row in rows])
+    out.table(
+        [_COLUMNS[index] for index in shown] + [Column(name, right=True, wide="cut") for name in metrics] + [_REASON],
+        [[row[index] for index in shown] + [readable.figure(info.metrics.get(name, "")) for name in metrics] +
+         [info.reason] for row, info in zip(rows, infos)])
     for message in damaged:
         out.note("Damaged: " + message, "red")
     out.line("{}, {}{}".format(readable.count(len(infos), "checkpoint"), readable.size(total),
@@ -61,8 +73,7 @@ def _row(info: CheckpointInfo) -> Sequence[Cell]:
     progress = info.progress
     return (info.id, str(progress.stage), str(progress.epoch), str(progress.batch), str(progress.step),
             readable.age(info.created), readable.size(info.size_bytes),
-            "yes" if info.exact else Styled("no", "yellow"), "yes" if info.finished else "",
-            readable.metrics(info.metrics, 4), info.reason)
+            "yes" if info.exact else Styled("no", "yellow"), "yes" if info.finished else "")
 
 
 def _list_runs(out: Output, directory: str, runs: List[str]) -> None:

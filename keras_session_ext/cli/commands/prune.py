@@ -7,11 +7,11 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import click
 
-from keras_session_ext import files
+from keras_session_ext import files, units
 from keras_session_ext.cli import path_arguments, readable
 from keras_session_ext.cli.output import Output, command
 from keras_session_ext.cli.tables import Cell, Column, Styled
-from keras_session_ext.config import policy_makers, units
+from keras_session_ext.config import policy_makers
 from keras_session_ext.config.schema_file import session_schema, within
 from keras_session_ext.errors import ConfigError, DirectoryBusy
 from keras_session_ext.lifecycle.journal import NAME, Journal

@@ -9,6 +9,11 @@ _BYTES = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB
           "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _PART = re.compile(r"([0-9.]+) *([A-Za-z]*)")
 _CLOCK = re.compile(r"(?:([0-9]{1,9}):)?([0-9]{1,9}):([0-9]{1,2})")
+#: a duration and a size as configs, commands and arguments take them; the schema has the same patterns
+DURATION = re.compile(
+    r"^(?=[^1-9]*[1-9])(?:[0-9]{1,9}(?:\.[0-9]{1,6})?|(?:[0-9]{1,9}(?:\.[0-9]{1,6})?d)?(?:[0-9]{1,9}(?:\.[0-9]{1,6})?h)?"
+    r"(?:[0-9]{1,9}(?:\.[0-9]{1,6})?m)?(?:[0-9]{1,9}(?:\.[0-9]{1,6})?s)?(?:[0-9]{1,9}(?:\.[0-9]{1,6})?ms)?)$")
+SIZE = re.compile(r"^(?=[^1-9]*[1-9])[0-9]{1,18}(?:\.[0-9]{1,6})? ?(?:B|[kKMGT]B|[KMGT]iB)?$")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([kmgt])(i?)b?", re.IGNORECASE)
 
 
