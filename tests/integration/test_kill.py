@@ -8,8 +8,8 @@ from sources import SOURCES
 ENGINES = ("tensorflow", "jax", "torch")
 
 #: in the middle of an epoch, in validation or between epochs, and during a save
-MOMENTS = ("batch:9", "validation:1", "write:9")
-MOMENTS_WITHOUT_VALIDATION = ("batch:9", "epoch_begin:2", "write:9")
+MOMENTS = ("batch:9", "validation:1", "write:4")
+MOMENTS_WITHOUT_VALIDATION = ("batch:9", "epoch_begin:2", "write:4")
 
 EVERY_ROW = [(engine, name) for name, source in SOURCES.items() for engine in source.engines]
 #: what CI runs: every source on one engine, taken in turn, and plain arrays on all
