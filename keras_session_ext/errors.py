@@ -40,6 +40,9 @@ class CheckpointCorrupt(SessionError, ValueError):
     """A checkpoint file is truncated, altered, foreign or of a newer format."""
 
 
+_MOST = 20  # differences in a message
+
+
 class StateMismatch(SessionError, ValueError):
     """The checkpoint does not fit the script that wants to restore it.
 
@@ -49,7 +52,9 @@ class StateMismatch(SessionError, ValueError):
 
     def __init__(self, headline: str, problems: Iterable[str] = (), advice: str = ""):
         self.problems = list(problems)
-        lines = [headline] + ["  - " + problem for problem in self.problems]
+        lines = [headline] + ["  - " + problem for problem in self.problems[:_MOST]]
+        if len(self.problems) > _MOST:
+            lines.append("  - and {} more: the exception's `problems`".format(len(self.problems) - _MOST))
         super().__init__("\n".join(lines + ([advice] if advice else [])))
 
 

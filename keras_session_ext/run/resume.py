@@ -23,7 +23,7 @@ from keras_session_ext import state
 from keras_session_ext.errors import SessionError, StateMismatch
 from keras_session_ext.progress import ResumeReport
 from keras_session_ext.run.lineage import Candidate
-from keras_session_ext.run.script_settings import compare
+from keras_session_ext.run.script_settings import cause, compare, settle
 from keras_session_ext.state.attributes_when_traced import TracedAttributes
 
 #: settings that make another fit of it, beside those of the optimizer
@@ -111,7 +111,7 @@ class Resume:
             self._begin_epoch_anew()
         self.report.changes = compare(candidate.fields["script"], script, strictly=not run.foreign)
         self.report.changes += state.callbacks.changes(states["callbacks"], run)
-        self._check()
+        self._check(script)
         run.stopped = bool(candidate.fields["stopped"])
         over = candidate.info.finished and candidate.info.progress.epoch >= epochs
         if candidate.info.finished and run.stopped and not over:
@@ -136,6 +136,7 @@ class Resume:
                 cross(states, run, self.report)
         else:
             self.traced.restored()
+            self._settle_settings(script)
         for reason in candidate.fields["reasons"]:
             self.report.because(reason)
         self._tell_missing("callbacks", state.callbacks.missing(states["callbacks"]))
@@ -174,7 +175,15 @@ class Resume:
         run.epoch_over = False
         run.progress = self.report.progress = progress._replace(batch=0, step=progress.step - progress.batch)
 
-    def _check(self) -> None:
+    def _settle_settings(self, script: Dict[str, Any]) -> None:
+        then = self.candidate.fields["script"]
+        plain = compare(then, script)
+        changes, reasons = settle(then, script, self._run.family.script(self._run.model))
+        self.report.changes = changes + [change for change in self.report.changes if change not in plain]
+        for reason in reasons:
+            self.report.because(reason)
+
+    def _check(self, script: Dict[str, Any]) -> None:
         problems = [problem for kind in state.KINDS if kind.NAME not in self.report.kinds
                     for problem in kind.check(self._states[kind.NAME], self._run)]
         if problems:
@@ -183,7 +192,8 @@ class Resume:
                 changes.append("The training itself had changed which layers are trainable, and may have compiled the "
                                "model again for it. Do both before fit, as they were when the checkpoint was taken.")
             raise StateMismatch(
-                "The checkpoint {} does not fit this script:".format(self.candidate.info.path), problems,
+                "This script does not fit its checkpoint: {}\nThe checkpoint: {}".format(
+                    cause(self.candidate.fields["script"], script, problems), self.candidate.info.path), problems,
                 "\n".join((changes if len(changes) > 1 else []) + [
                     "Undo the change, or start in a new directory (or with restore='never')."]))
 

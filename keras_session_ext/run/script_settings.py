@@ -1,9 +1,13 @@
 """The settings of a script: what a later one says differently."""
 
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 from keras_session_ext import state
 from keras_session_ext.state import attribute_changes, walk_objects
+
+#: settings that make another training of it, beside those of the optimizer
+_DECISIVE = ("model", "loss", "jit_compile", "run_eagerly", "data.source", "data.batch_size", "data.samples",
+             "data.steps_per_epoch", "data.shuffle")
 
 
 def describe_script(run: state.Run, epochs: int) -> Dict[str, Any]:
@@ -27,8 +31,59 @@ def describe_script(run: state.Run, epochs: int) -> Dict[str, Any]:
 def compare(then: Dict[str, Any], now: Dict[str, Any], strictly: bool = True) -> List[str]:
     """Every setting that differs, one line each; or only of those that both Kerases tell, and by more than rounding."""
     names = sorted(set(then) | set(now) if strictly else set(then) & set(now) - {"data.batches"})
-    return ["{}: {} at the checkpoint, {} now".format(name, then.get(name, "nothing"), now.get(name, "nothing"))
+    return [_line(name, then, now)
             for name in names if then.get(name) != now.get(name) and (strictly or not _alike(then[name], now[name]))]
+
+
+def settle(then: Dict[str, Any], script: Dict[str, Any], used: Dict[str, Any]) -> Tuple[List[str], List[str]]:
+    """What becomes of the settings that a script says differently, once the state is restored.
+
+    Args:
+        then: the settings at the checkpoint.
+        script: those of this start. What the restored state overrides is set back, so that later starts are told, too.
+        used: what the model says of itself now.
+
+    Returns:
+        A line for each that differs, and why the rest of the run is not what it would have been.
+    """
+    changes, reasons = [], []
+    for name in sorted(set(then) | set(script)):
+        if then.get(name) == script.get(name):
+            continue
+        if name.startswith("optimizer.") and name in then and used.get(name, script.get(name)) != script.get(name):
+            changes.append("{}: the script says {}; what is used is the checkpoint's {}. A callback can change it, in "
+                           "on_epoch_begin".format(name, _figure(script.get(name)), _figure(used[name])))
+            script[name] = then[name]
+            continue
+        changes.append(_line(name, then, script))
+        if name.startswith("optimizer") or name in _DECISIVE:
+            reasons.append("{} is {} now and was {}".format(name, *(
+                _figure(settings.get(name, "nothing")) for settings in (script, then))))
+    return changes, reasons
+
+
+def cause(then: Dict[str, Any], script: Dict[str, Any], problems: List[str]) -> str:
+    """What keeps a checkpoint from fitting, in one line."""
+    for name in ("model", "optimizer"):
+        if then.get(name) != script.get(name):
+            return "the {} is {} now and was {}".format(name, script.get(name, "none"), then.get(name, "none"))
+    lacking = [problem for problem in problems if ", missing in " in problem]
+    more = len(problems) - 1
+    return (lacking or problems)[0] + ("; and {} more".format(more) if more else "")
+
+
+def _line(name: str, then: Dict[str, Any], now: Dict[str, Any]) -> str:
+    return "{}: {} at the checkpoint, {} now".format(name, *(
+        _figure(settings.get(name, "nothing")) for settings in (then, now)))
+
+
+def _figure(value: Any) -> str:
+    """A setting as people write it: a float32 of 0.001 is 0.0010000000474974513 otherwise."""
+    text = str(value)
+    try:
+        return "{:.6g}".format(float(text)) if "." in text or "e-" in text else text
+    except ValueError:
+        return text
 
 
 def _alike(one: Any, other: Any) -> bool:

@@ -360,6 +360,46 @@ def test_another_batch_size_between_epochs_is_listed(tmp_path):
     _, checkpoint, history = fit(tmp_path, 3, batch_size=16)
     assert "data.batch_size: 32 at the checkpoint, 16 now" in checkpoint.resume_report.changes
     assert history.epoch == [0, 1, 2]
+    assert checkpoint.resume_report.reasons == ["data.batch_size is 16 now and was 32"], "it is another training"
+
+
+def test_a_changed_learning_rate_is_told_with_what_is_used(tmp_path):
+    """At every start that says another one than the checkpoint's, and at no other."""
+    def start(epochs, rate):
+        model = make_model()
+        model.compile(keras.optimizers.SGD(rate), "sparse_categorical_crossentropy")
+        model, checkpoint, _ = fit(tmp_path, epochs, model)
+        report = checkpoint.resume_report
+        assert report.exact and float(np.asarray(model.optimizer.learning_rate)) == np.float32(0.25)
+        return [change for change in report.changes if "learning_rate" in change]
+
+    told = ("optimizer.learning_rate: the script says 0.001; what is used is the checkpoint's 0.25. A callback can "
+            "change it, in on_epoch_begin")
+    assert [start(epochs, rate) for epochs, rate in ((1, 0.25), (2, 0.001), (3, 0.001), (4, 0.25))] == [
+        [], [told], [told], []]
+
+
+def test_a_setting_of_the_optimizer_that_the_script_decides_is_not_exact(tmp_path):
+    for epochs, momentum in ((1, 0.5), (2, 0.75)):
+        model = make_model()
+        model.compile(keras.optimizers.SGD(0.25, momentum=momentum), "sparse_categorical_crossentropy")
+        _, checkpoint, _ = fit(tmp_path, epochs, model)
+    assert checkpoint.resume_report.reasons == ["optimizer.momentum is 0.75 now and was 0.5"]
+
+
+def test_what_does_not_fit_is_said_first(tmp_path):
+    fit(tmp_path)
+    model = make_model()
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.raises(kse.StateMismatch) as raised:
+        fit(tmp_path, 3, model)
+    first, second = str(raised.value).splitlines()[:2]
+    assert first == "This script does not fit its checkpoint: the optimizer is SGD now and was Adam"
+    assert second.startswith("The checkpoint: " + str(tmp_path))
+    with pytest.raises(kse.StateMismatch) as raised:
+        fit(tmp_path, 3, make_model(9))
+    assert "kernel" in str(raised.value).splitlines()[0] and "(64, 8), the model has (64, 9)" in str(raised.value)
+    assert len(str(raised.value).splitlines()) < 30 and len(raised.value.problems) >= 9
 
 
 def test_constructor_arguments_belong_to_the_script(tmp_path):
