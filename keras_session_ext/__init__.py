@@ -64,14 +64,15 @@ _NAMES = {
 __all__ = sorted(_NAMES) + ["backend"]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "backend":
-        return importlib.import_module("keras_session_ext.backend")
-    if name not in _NAMES:
-        raise AttributeError("module 'keras_session_ext' has no attribute {!r}".format(name))
-    value = getattr(importlib.import_module("keras_session_ext." + _NAMES[name]), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # which would take it for a promise of any name
+    def __getattr__(name: str) -> Any:
+        if name == "backend":
+            return importlib.import_module("keras_session_ext.backend")
+        if name not in _NAMES:
+            raise AttributeError("module 'keras_session_ext' has no attribute {!r}".format(name))
+        value = getattr(importlib.import_module("keras_session_ext." + _NAMES[name]), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> List[str]:

@@ -4,10 +4,18 @@ import difflib
 import inspect
 import os
 import re
-from typing import Any, Dict, Iterable, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Optional, Sequence, Union
 
 from keras_session_ext import units
 from keras_session_ext.errors import ConfigError
+
+if TYPE_CHECKING:  # Python 3.7 has no Literal
+    from typing import Literal
+
+    Mode = Literal["auto", "min", "max"]
+    OnError = Literal["warn", "raise"]
+else:
+    Mode = OnError = str
 
 #: what public functions take as a path
 LocalPath = Union[str, "os.PathLike[str]"]

@@ -6,7 +6,7 @@ import os
 from typing import Any, Dict, List, Optional
 
 from keras_session_ext import backend, files
-from keras_session_ext.arguments import LocalPath, choice, flag, local_path
+from keras_session_ext.arguments import LocalPath, OnError, choice, flag, local_path
 from keras_session_ext.backend.tf1_session.shim import observe
 from keras_session_ext.checkpoint.header import plain_metrics
 from keras_session_ext.errors import ConfigError
@@ -80,7 +80,7 @@ class SessionCheckpoint(Bound):
         "asynchronous": "say `background=`", "async_save": "say `background=`"}
 
     def __init__(self, directory: LocalPath, save: Optional[PolicyLike] = None, keep: Optional[KeepPolicy] = None,
-                 restore: LocalPath = "auto", background: bool = True, on_error: str = "warn", verbose: int = 1,
+                 restore: LocalPath = "auto", background: bool = True, on_error: OnError = "warn", verbose: int = 1,
                  group: bool = False, witness: bool = True, stop_is_final: bool = True):
         super().__init__()
         if save is None:

@@ -6,9 +6,9 @@ and says for each what happens and why; the idea is restic's
 """
 
 import math
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
-from keras_session_ext.arguments import check_keywords, duration, positive, size
+from keras_session_ext.arguments import Mode, check_keywords, duration, positive, size
 from keras_session_ext.errors import ConfigError
 from keras_session_ext.policies.monitor import Monitor
 from keras_session_ext.progress import CheckpointInfo
@@ -31,9 +31,10 @@ class Plan(NamedTuple):
 class KeepPolicy:
     """A keep policy that can be joined with others by `|`."""
 
-    def __new__(cls, *args: Any, **keywords: Any) -> Any:
-        check_keywords(cls, keywords)
-        return super().__new__(cls)
+    if not TYPE_CHECKING:  # which tells by __init__ what is taken
+        def __new__(cls, *args, **keywords):
+            check_keywords(cls, keywords)
+            return super().__new__(cls)
 
     def wanted(self, infos: Sequence[CheckpointInfo]) -> Dict[str, str]:
         """The ids this policy wants to keep, each with its reason."""
@@ -137,7 +138,7 @@ class KeepBest(KeepPolicy):
         mode: "min", "max", or "auto" (from the metric's name).
     """
 
-    def __init__(self, n: int, monitor: str, mode: str = "auto"):
+    def __init__(self, n: int, monitor: str, mode: Mode = "auto"):
         self.n = positive("n", n)
         self.monitor = Monitor(monitor, mode)
 

@@ -3,6 +3,7 @@
 import math
 from typing import Any, Dict, Optional
 
+from keras_session_ext.arguments import Mode
 from keras_session_ext.errors import ConfigError
 
 # metrics that grow when a model gets better; everything else is a loss or an error
@@ -20,7 +21,7 @@ class Monitor:
         ConfigError: a name that is not text, or an unknown mode.
     """
 
-    def __init__(self, name: str, mode: str = "auto"):
+    def __init__(self, name: str, mode: Mode = "auto"):
         if not isinstance(name, str) or not name:
             raise ConfigError(
                 "Invalid value for argument `monitor`. Expected the name of a metric, such as 'val_loss'. "

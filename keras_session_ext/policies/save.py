@@ -8,9 +8,9 @@ with `logs={}` and after every epoch with the epoch's logs.
 import logging
 import signal as signal_module
 import time
-from typing import Any, Callable, Dict, Iterable, List, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Optional, Union
 
-from keras_session_ext.arguments import check_keywords, duration, positive
+from keras_session_ext.arguments import Mode, check_keywords, duration, positive
 from keras_session_ext.errors import ConfigError
 from keras_session_ext.policies.monitor import Monitor
 from keras_session_ext.progress import Progress
@@ -21,9 +21,10 @@ logger = logging.getLogger("keras_session_ext")
 class SavePolicy:
     """A save policy that can be joined with others by `|`."""
 
-    def __new__(cls, *args: Any, **keywords: Any) -> Any:
-        check_keywords(cls, keywords)
-        return super().__new__(cls)
+    if not TYPE_CHECKING:  # which tells by __init__ what is taken
+        def __new__(cls, *args, **keywords):
+            check_keywords(cls, keywords)
+            return super().__new__(cls)
 
     def begin(self, progress: Progress) -> None:
         """Called when training begins or goes on, before the first question."""
@@ -248,7 +249,7 @@ class OnBest(SavePolicy):
         [True, False, True, False]
     """
 
-    def __init__(self, monitor: str, mode: str = "auto"):
+    def __init__(self, monitor: str, mode: Mode = "auto"):
         self.monitor = Monitor(monitor, mode)
         self.mode = mode
         self.best: Optional[float] = None

@@ -3,7 +3,7 @@
 import difflib
 from typing import List, Optional, Sequence
 
-from keras_session_ext.arguments import LocalPath, similar
+from keras_session_ext.arguments import LocalPath, Mode, similar
 from keras_session_ext.errors import CheckpointNotFound
 from keras_session_ext.policies.monitor import Monitor
 from keras_session_ext.progress import CheckpointInfo
@@ -52,7 +52,7 @@ def named(name: str, known: Sequence[CheckpointInfo], where: str) -> CheckpointI
         name, where, "The nearest: {}.".format(", ".join(nearest)) if nearest else "It is empty."))
 
 
-def ranked(known: Sequence[CheckpointInfo], monitor: Optional[str], mode: str, where: str) -> List[CheckpointInfo]:
+def ranked(known: Sequence[CheckpointInfo], monitor: Optional[str], mode: Mode, where: str) -> List[CheckpointInfo]:
     """The checkpoints that have a metric, the best first; of equal ones the older.
 
     Args:
@@ -79,7 +79,7 @@ def ranked(known: Sequence[CheckpointInfo], monitor: Optional[str], mode: str, w
                                  where, name, "; " + hint if hint else ".", ", ".join(metrics) or "no metrics"))
 
 
-def best_checkpoint(directory: LocalPath, monitor: Optional[str] = None, mode: str = "auto") -> CheckpointInfo:
+def best_checkpoint(directory: LocalPath, monitor: Optional[str] = None, mode: Mode = "auto") -> CheckpointInfo:
     """The checkpoint with the best value of a metric.
 
     Args:
