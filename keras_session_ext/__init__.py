@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # what type checkers see of the names below; a test compares 
     from keras_session_ext.progress import CheckpointInfo as CheckpointInfo
     from keras_session_ext.progress import Progress as Progress
     from keras_session_ext.progress import ResumeReport as ResumeReport
+    from keras_session_ext.run.lineage import run_id as run_id
     from keras_session_ext.session_file import restore_session as restore_session
     from keras_session_ext.session_file import save_session as save_session
     from keras_session_ext.store.find_checkpoints import best_checkpoint as best_checkpoint
@@ -53,6 +54,7 @@ _NAMES = {
     "KeepSize": "policies.keep", "KeepAll": "policies.keep", "KeepPolicy": "policies.keep",
     "callbacks_from_config": "config.make_callbacks",
     "save_session": "session_file", "restore_session": "session_file",
+    "run_id": "run.lineage",
     "best_checkpoint": "store.find_checkpoints",
     "list_checkpoints": "store.run_directory", "verify_checkpoint": "store.run_directory",
     "report": "tensorboard.report_page", "plot_timeline": "lifecycle.plot",

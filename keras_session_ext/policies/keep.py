@@ -59,10 +59,11 @@ class KeepPolicy:
         reasons: Dict[str, List[str]] = {info.id: [] for info in ordered}
         for info in ordered[:1]:
             reasons[info.id].append("the newest")
-        stages = set()
+        stages, ended = set(), set()
         for info in ordered:
             stage = info.progress.stage
-            if info.finished:
+            if info.finished and stage not in ended:  # with more epochs it has ended again
+                ended.add(stage)
                 reasons[info.id].append("the end of stage {}".format(stage))
             elif stage not in stages and stage < ordered[0].progress.stage:
                 reasons[info.id].append("the last of stage {}".format(stage))  # which ended by an exception

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 
 import numpy as np
 
-from keras_session_ext.arguments import local_path, similar
+from keras_session_ext.arguments import LocalPath, flag, local_path, similar
 from keras_session_ext.checkpoint import reader
 from keras_session_ext.errors import CheckpointCorrupt, CheckpointNotFound, ConfigError
 from keras_session_ext.progress import CheckpointInfo
@@ -74,13 +74,14 @@ class Lineage:
 
     def __init__(self, directory: RunDirectory, restore: str):
         self._directory = directory
-        self.run = os.urandom(8).hex()
         self.branch_of: Optional[str] = None
         self.asked: Optional[str] = None
         self.rejected: List[str] = []
         self.infos: List[CheckpointInfo] = []
         self.origin = self._find(restore)
-        if self.origin is not None and not (self.branch_of and self.origin.info.id == self.branch_of):
+        if self.origin is None or self.origin.info.id == self.branch_of:
+            self.run = directory.reserved_run()
+        else:
             self.run = self.origin.info.run
             self.branch_of, asked = self.origin.info.branch_of, self.origin.fields.get("asked")
             self.asked = asked if isinstance(asked, str) else None
@@ -134,6 +135,37 @@ class Lineage:
     def removed(self, ids: List[str]) -> None:
         """Checkpoints were given up."""
         self.infos = [info for info in self.infos if info.id not in ids]
+
+
+def run_id(directory: LocalPath, restore: LocalPath = "auto", group: bool = False) -> str:
+    """The id of the run that a training in a directory goes on with, or that it will begin: known before it begins.
+
+    Experiment trackers go on with the same run after a resume, when this is what they call it. It stays the same over
+    all starts of the script, also where it dies before its first checkpoint.
+
+    Args:
+        directory, restore, group: what `SessionCheckpoint` is given.
+
+    Returns:
+        16 letters and digits; each checkpoint says it as `CheckpointInfo.run`.
+
+    Raises:
+        CheckpointNotFound: there is nothing that `restore` asks for.
+        ConfigError: an argument cannot be used.
+        SessionError: the directory cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> run_id(folder) == run_id(folder)
+        True
+    """
+    place, asked = RunDirectory(local_path(directory, "directory"), flag("group", group)), as_restore_setting(restore)
+    if asked not in ("auto", "must", "never"):
+        lineage = Lineage(place, asked)
+        return lineage.run if lineage.infos else place.reserve_run()
+    known = [] if asked == "never" else place.infos()
+    return known[0].run if known else place.reserve_run()
 
 
 def read(path: str) -> Candidate:

@@ -238,7 +238,9 @@ class Resume:
     def _start_epoch(self, epochs: int, over: bool) -> int:
         run, progress = self._run, self.candidate.info.progress
         if over:
-            self.report.kinds["data"] = "finished: nothing is left to train"
+            self.report.kinds["data"] = "finished: nothing is left to train. To go on, {}; to begin anew, pass " \
+                "restore='never', or name another directory".format(
+                    "pass stop_is_final=False" if run.stopped else "raise `epochs`")
             return max(epochs, progress.epoch)
         if run.mid_epoch:
             self.within_epoch = True

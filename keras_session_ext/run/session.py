@@ -383,8 +383,8 @@ class Session:
         self._signals.answer(
             lambda: self.saves.drain(EXIT_SECONDS),
             lambda number, ends: self.record.signalled(ends, signal=signal_name(number), **place(self.run.progress)),
-            lambda durable: self.tell("Session: saved at {}; the process ends now".format(self._now()) if durable
-                                      else "Session: the save was not durable in time"))
+            lambda durable, what: self.tell("Session: {} at {}; {}".format(
+                "saved" if durable else "the save was not durable in time", self._now(), what)))
 
     def _now(self) -> Progress:
         return self.run.progress._replace(elapsed_seconds=self._base_seconds + time.monotonic() - self._started)

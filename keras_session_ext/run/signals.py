@@ -96,23 +96,30 @@ class SignalWatch:
         self._deadline.answering()
 
     def answer(self, drain: Callable[[], bool], told: Callable[[int, bool], None],
-               say: Callable[[bool], None]) -> None:
+               say: Callable[[bool, str], None]) -> None:
         """Lets the signals that wait act, now that what they asked for is done.
 
         Args:
             drain: waits until that is durable, before the process ends; returns whether it is.
             told: is called with each, and whether it ends the process.
-            say: is called before the process ends, with what `drain` returned.
+            say: is called before it acts, with what `drain` returned and what happens now.
         """
         received = self.received()
         durable = drain() if any(number in ENDING for number in received) else True
         for number in received:
             told(number, number in ENDING)
             if number in ENDING:
-                say(durable)
+                say(durable, self._meaning(number))
                 self.deliver(number)
             else:
                 self.hand_on(number)
+
+    def _meaning(self, number: int) -> str:
+        """What the signal does without us, in words."""
+        previous = self._previous.get(number)
+        if previous is signal.default_int_handler:
+            return "KeyboardInterrupt ends the training now"
+        return "the script's own handler is called now" if callable(previous) else "the process ends now"
 
     def deliver(self, number: int) -> None:
         """Lets the signal act the way it would have without us."""

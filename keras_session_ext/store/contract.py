@@ -162,3 +162,7 @@ class Store(abc.ABC):
     @abc.abstractmethod
     def write_note(self, name: str, data: bytes) -> None:
         """Writes a small file beside the checkpoints, in place of one that is there."""
+
+    @abc.abstractmethod
+    def read_note(self, name: str) -> Optional[bytes]:
+        """What was written there, or its last 64 KiB; None where there is none that can be read."""

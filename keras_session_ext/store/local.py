@@ -209,3 +209,9 @@ class LocalStore(Store):
         temporary = os.path.join(self.path, ".tmp-{}-{}".format(os.urandom(4).hex(), name))
         files.write_new(temporary, data, self.file_mode)
         files.replace(temporary, os.path.join(self.path, name))
+
+    def read_note(self, name: str) -> Optional[bytes]:
+        try:
+            return files.read_all(os.path.join(self.path, name), 1 << 16)
+        except OSError:
+            return None

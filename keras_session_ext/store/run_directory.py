@@ -3,6 +3,7 @@
 ```
 <directory>/LOCK                                      which process trains here; comfort, not safety
 <directory>/config.json                               what callbacks_from_config was told, if it was
+<directory>/next-run                                  the id of the run that begins here, if run_id was asked for it
 <directory>/checkpoints/g000003-s0000001234-1a2b3c4d.h5
 <directory>/checkpoints/g000003.claim                 the newest start of a run; fences off older ones
 ```
@@ -38,6 +39,9 @@ logger = logging.getLogger("keras_session_ext")
 _CHECKPOINT = re.compile(r"g([0-9]{6,})-s([0-9]{10,})-([0-9a-f]{8})\.h5")
 _CLAIM = re.compile(r"g([0-9]{6,})\.claim")
 _CLAIM_NAME = "g{:06d}.claim"
+_RUN = re.compile(r"[0-9a-f]{16}")
+#: the note of the run that was asked for before it began
+_NEXT_RUN = "next-run"
 
 #: what a training notes in the lock of how far it has come
 _NOTED = ("process", "time", "stage", "epoch", "batch", "step")
@@ -98,9 +102,7 @@ class RunDirectory:
             raise
         except OSError as error:
             self.release()
-            raise SessionError(
-                "Cannot write checkpoints to {}: {}. Choose a directory that this user can write to.".format(
-                    self.path, error)) from error
+            raise self._cannot_write(error) from error
 
     def _lock(self) -> None:
         left = self._store.lock.take()
@@ -160,6 +162,33 @@ class RunDirectory:
                 self._store.write_note("config.json", json.dumps(self.config, indent=2).encode() + b"\n")
             except OSError as error:
                 logger.warning("config.json cannot be written to %s: %s. Training goes on.", self.path, error)
+
+    # -- the run that begins here next
+
+    def reserved_run(self) -> str:
+        """The id for a run that begins here: the one that `reserve_run` gave, as long as no checkpoint has it."""
+        noted = (self._store.read_note(_NEXT_RUN) or b"").decode("ascii", "replace").strip()
+        if _RUN.fullmatch(noted) and all(info.run != noted for info in self.infos()):
+            return noted
+        return os.urandom(8).hex()
+
+    def reserve_run(self) -> str:
+        """The same, and it stays the same until the run has saved something.
+
+        Raises:
+            SessionError: the directory cannot be written.
+        """
+        run = self.reserved_run()
+        try:
+            self._store.prepare()
+            self._store.write_note(_NEXT_RUN, run.encode() + b"\n")
+        except OSError as error:
+            raise self._cannot_write(error) from error
+        return run
+
+    def _cannot_write(self, error: OSError) -> SessionError:
+        return SessionError("Cannot write checkpoints to {}: {}. Choose a directory that this user can write "
+                            "to.".format(self.path, error))
 
     def _claim(self) -> None:
         """Takes the next number; on a full disk it is taken at the first save, and what is there can be restored."""

@@ -155,6 +155,9 @@ def test_the_lock_knows_its_last_holder(store):
 
 
 def test_notes_are_replaced(store):
+    assert store.read_note("config.json") is None
     store.write_note("config.json", b"one")
     store.write_note("config.json", b"two")
-    assert store.names() == []
+    assert store.names() == [] and store.read_note("config.json") == b"two"
+    store.write_note("config.json", b"x" * 70000 + b"y")
+    assert store.read_note("config.json") == b"x" * 65535 + b"y"

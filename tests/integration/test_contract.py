@@ -255,6 +255,36 @@ def test_the_best_is_restored_once_and_then_followed(tmp_path):
     assert other.resume_report.checkpoint == best.id, "another metric is another branch"
 
 
+def test_the_id_of_a_run_is_known_before_it_begins(tmp_path):
+    place = tmp_path / "run"
+    first = kse.run_id(place)
+    with pytest.raises(Stop):
+        fit(place, 3, callbacks=[StopAt(1)])
+    assert kse.list_checkpoints(place) == [] and kse.run_id(place) == first, "it died before its first checkpoint"
+    fit(place, 3, keep=kse.KeepAll())
+    infos = kse.list_checkpoints(place)
+    assert {info.run for info in infos} == {first} and kse.run_id(place) == first
+    second = kse.run_id(place, restore="never")
+    assert second != first == kse.run_id(place), "a fresh start is another run"
+    branch = kse.run_id(place, restore=infos[1].id)
+    assert branch == second, "what begins next here, whichever way"
+    fit(place, 4, restore=infos[1].id, keep=kse.KeepAll())
+    newest = kse.list_checkpoints(place)[0]
+    assert newest.run == branch and newest.branch_of == infos[1].id
+    assert kse.run_id(place, restore=infos[1].id) == branch == kse.run_id(place)
+    assert kse.run_id(place, restore="never") not in (first, branch)
+    os.unlink(str(place / "next-run"))
+    fit(place, 1, restore="never")
+    assert kse.list_checkpoints(place)[0].run not in (first, branch)
+
+
+@pytest.mark.parametrize("noted", [b"", b"../../etc", b"\xff" * 16, b"0" * 15, b"A" * 16, b"0" * 100000])
+def test_a_note_of_the_next_run_that_is_none(tmp_path, noted):
+    (tmp_path / "next-run").write_bytes(noted)
+    run = kse.run_id(tmp_path)
+    assert len(run) == 16 and set(run) <= set("0123456789abcdef") and kse.run_id(tmp_path) == run
+
+
 def test_an_unknown_id_names_the_nearest(tmp_path):
     _, checkpoint, _ = fit(tmp_path)
     wrong = checkpoint.checkpoints[-1].id[:-2] + "zz"

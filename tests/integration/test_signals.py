@@ -71,8 +71,8 @@ def test_sigterm_saves_and_ends(tmp_path, where):
     process = start(tmp_path, where, "SIGTERM")
     wait_until_ready(process)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGTERM
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGTERM and b"the process ends now" in out
     info, = kse.list_checkpoints(tmp_path)
     assert "OnSignal(SIGTERM)" in info.reason
     assert info.progress.batch == 32 if where == "validation" else 3 <= info.progress.batch < 32
@@ -85,6 +85,7 @@ def test_sigint_saves_and_interrupts_as_ever(tmp_path):
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 5 and b"interrupted" in out
+    assert b"KeyboardInterrupt ends the training now" in out and b"the process ends" not in out, "a kernel lives on"
     assert len(kse.list_checkpoints(tmp_path)) == 1
 
 

@@ -364,6 +364,16 @@ def test_a_callable_object_is_named_by_its_class():
     assert repr(EverySteps(1) | AtNight()) == "EverySteps(1) | AtNight"
 
 
+def test_a_stage_has_one_end():
+    """Raised `epochs` end it again: the ends before are checkpoints like others."""
+    infos = [CheckpointInfo("{}-{}".format(stage, epoch), "", Progress(stage, epoch, 0, 100 * stage + epoch), 1, 0.0, 1,
+                            {}, "", True, finished=epoch % 2 == 0)
+             for stage in (0, 1) for epoch in range(1, 9)]
+    plan = KeepLast(1).plan(infos)
+    assert [info.id for info in plan.keep] == ["1-8", "0-8"]
+    assert plan.reasons["0-8"] == ["the end of stage 0"] and "the end of stage 1" in plan.reasons["1-8"]
+
+
 # -- what configs take
 
 
