@@ -37,7 +37,7 @@ def local_path(value: Any, argument: str) -> str:
     Raises:
         ConfigError: it is no path, or the URL of a store.
 
-    Example:
+    Examples:
         >>> local_path("runs/a", "directory")
         'runs/a'
         >>> local_path("s3://bucket/a", "directory")
@@ -57,7 +57,7 @@ def local_path(value: Any, argument: str) -> str:
 def url_problem(path: str) -> Optional[str]:
     """Why a path that is a URL cannot be used, or None where it is none.
 
-    Example:
+    Examples:
         >>> url_problem("gs://bucket/a")
         'gs:// and other stores behind a URL are not supported yet: name a folder, such as one the store is mounted at'
     """
@@ -78,7 +78,7 @@ def positive(name: str, value: Any) -> int:
 def duration(name: str, value: Any) -> Union[int, float]:
     """Seconds, of a number of them or of what configs take.
 
-    Example:
+    Examples:
         >>> duration("s", "1h30m"), duration("s", 0.5)
         (5400, 0.5)
     """
@@ -93,7 +93,7 @@ def duration(name: str, value: Any) -> Union[int, float]:
 def size(name: str, value: Any) -> int:
     """Bytes, of a number of them or of what configs take.
 
-    Example:
+    Examples:
         >>> size("size_bytes", "20GB"), size("size_bytes", "1.5KiB")
         (20000000000, 1536)
     """
@@ -123,7 +123,7 @@ def choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
 def similar(value: Any, known: Iterable[Any]) -> str:
     """What a name that is not known may have meant, or nothing.
 
-    Example:
+    Examples:
         >>> similar("val_los", ["loss", "val_loss"])
         "did you mean 'val_loss'?"
     """
@@ -148,7 +148,7 @@ def check_keywords(kind: type, keywords: Iterable[str], elsewhere: Optional[Dict
     Raises:
         TypeError: there is no such keyword; Python's own error says no more than that.
 
-    Example:
+    Examples:
         >>> class Every:
         ...     def __init__(self, steps): ...
         >>> check_keywords(Every, ["stepz"])

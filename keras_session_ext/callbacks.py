@@ -59,7 +59,7 @@ class SessionCheckpoint(Bound):
         ConfigError: an argument cannot be used.
         UnsupportedBackend: no supported Keras.
 
-    Example:
+    Examples:
         >>> import keras_session_ext as kse
         >>> callback = kse.SessionCheckpoint(
         ...     "runs/a", save=kse.EveryEpochs(1) | kse.EverySteps(500), keep=kse.KeepLast(2))
@@ -146,7 +146,7 @@ class SessionCheckpoint(Bound):
 
         Otherwise a fit with the same callback is the same stage, tried again.
 
-        Example:
+        Examples:
             >>> import keras_session_ext as kse
             >>> checkpoint = kse.SessionCheckpoint("runs/search")
             >>> for trial in []:
@@ -209,7 +209,7 @@ class SessionLogger(Bound):
         ConfigError: `log_dir` is no path.
         UnsupportedBackend: no supported Keras.
 
-    Example:
+    Examples:
         >>> import keras_session_ext as kse
         >>> callbacks = [kse.SessionCheckpoint("runs/a"), kse.SessionLogger("runs/a/tensorboard")]
         >>> # model.fit(x, y, epochs=20, callbacks=callbacks)

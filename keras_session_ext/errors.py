@@ -74,7 +74,7 @@ class ConfigError(SessionError, ValueError):
     Attributes:
         problems: of a config, everything that is wrong with it, one line each.
 
-    Example:
+    Examples:
         >>> print(ConfigError("The config has 1 problem:", ["train.yaml:3:5: verbose: expected 0 or 1; received 7"]))
         The config has 1 problem:
           - train.yaml:3:5: verbose: expected 0 or 1; received 7

@@ -15,7 +15,7 @@ class Progress(NamedTuple):
         step: finished batches since the run began, over all stages.
         elapsed_seconds: time spent inside `fit`, over all processes.
 
-    Example:
+    Examples:
         >>> Progress(epoch=2, batch=5, step=61).epoch
         2
     """

@@ -48,7 +48,7 @@ def save_session(model: Any, path: LocalPath) -> str:
         ConfigError: the path cannot be used; the message says why.
         UnsupportedBackend: the model is not built, or not of this Keras.
 
-    Example:
+    Examples:
         >>> # save_session(model, "model.h5")
     """
     path = local_path(path, "path")
@@ -93,7 +93,7 @@ def restore_session(model: Any, path: LocalPath) -> ResumeReport:
         CheckpointCorrupt: the file is damaged or foreign.
         StateMismatch: it is a checkpoint of another model; every difference is listed.
 
-    Example:
+    Examples:
         >>> # report = restore_session(model, "model.h5")
     """
     candidate = read(local_path(path, "path"))

@@ -24,7 +24,7 @@ def _sum(text: str, factors: Any) -> Fraction:
 def seconds(value: Union[int, float, str]) -> Union[int, float]:
     """A duration that fits the schema, in seconds.
 
-    Example:
+    Examples:
         >>> seconds("1h30m"), seconds("500ms"), seconds(90.0), seconds("90")
         (5400, 0.5, 90, 90)
     """
@@ -35,7 +35,7 @@ def seconds(value: Union[int, float, str]) -> Union[int, float]:
 def size_bytes(value: Union[int, float, str]) -> int:
     """A size that fits the schema, in bytes.
 
-    Example:
+    Examples:
         >>> size_bytes("20GB"), size_bytes("1.5 KiB"), size_bytes(5)
         (20000000000, 1536, 5)
     """
@@ -45,7 +45,7 @@ def size_bytes(value: Union[int, float, str]) -> int:
 def duration_hint(text: str) -> str:
     """What a text of the form 10:30 may have meant.
 
-    Example:
+    Examples:
         >>> duration_hint("10:30")
         'YAML reads 10:30 as text or as 630; write 10m30s'
     """
@@ -62,7 +62,7 @@ def duration_hint(text: str) -> str:
 def size_hint(text: str) -> str:
     """What a text of the form 20g may have meant.
 
-    Example:
+    Examples:
         >>> size_hint("20g"), size_hint("20gib")
         ('write 20GB or 20GiB', 'write 20GiB')
     """

@@ -26,7 +26,7 @@ def describe() -> Dict[str, str]:
     Returns:
         A dict with `family`, `keras`, `engine` and the versions of the loaded frameworks.
 
-    Example:
+    Examples:
         >>> describe()["family"]  # doctest: +SKIP
         'keras3'
     """

@@ -36,7 +36,7 @@ def choose(model: Any = None) -> "Family":
     Raises:
         UnsupportedBackend: no Keras, or one that is not supported.
 
-    Example:
+    Examples:
         >>> choose().family  # doctest: +SKIP
         'keras3'
     """

@@ -65,7 +65,7 @@ def kerases(found: Dict[str, str]) -> List[Installed]:
     Args:
         found: names and versions, as of `versions`.
 
-    Example:
+    Examples:
         >>> [(one.family, one.engine) for one in kerases({"keras": "3.15.1", "jax": "0.10.2"})]
         [('keras3', 'jax')]
     """

@@ -152,7 +152,7 @@ def command(name: Optional[str] = None, **settings: Any) -> Callable[[Callable],
 def plain(value: Any) -> Any:
     """A value as JSON can hold it; what is not finite becomes text.
 
-    Example:
+    Examples:
         >>> plain({"loss": float("nan"), "shape": (2, 3)})
         {'loss': 'nan', 'shape': [2, 3]}
     """

@@ -9,7 +9,7 @@ from keras_session_ext.lifecycle.timeline import spell
 def size(nbytes: float) -> str:
     """A size: "4.2 MB".
 
-    Example:
+    Examples:
         >>> size(512), size(163984), size(25_000_000_000)
         ('512 B', '164 kB', '25.0 GB')
     """
@@ -44,7 +44,7 @@ def figure(value: Any) -> str:
 def metrics(values: Dict[str, Any]) -> str:
     """Metrics in one line.
 
-    Example:
+    Examples:
         >>> metrics({"loss": 0.25, "val_loss": 1 / 3})
         'loss=0.25 val_loss=0.333333'
     """
@@ -59,7 +59,7 @@ def count(number: int, noun: str) -> str:
 def clean(text: Any) -> str:
     """A text without anything that a terminal obeys: such characters are written as escapes.
 
-    Example:
+    Examples:
         >>> print(clean("loss\\x1b[31m"))
         loss\\x1b[31m
     """

@@ -108,7 +108,7 @@ def command(settings: Dict[str, Any], script: str, arguments: List[str]) -> List
 def run_name(script: str, arguments: Sequence[str], is_module: bool = False) -> str:
     """A name for the run of a script, another one for every script and all other arguments.
 
-    Example:
+    Examples:
         >>> run_name("train.py", []), run_name("vision/train.py", ["--lr", "0.1"])
         ('train', 'vision-train-lr-0.1-7cd33a')
     """

@@ -186,7 +186,7 @@ The schema (draft-07) knows the canonical form, with the settings under `session
 def reference() -> str:
     """The page as Markdown.
 
-    Example:
+    Examples:
         >>> reference().splitlines()[0]
         '# Configs'
     """
@@ -227,7 +227,7 @@ def _table(title: str, schema: Dict[str, Any], rows: Any) -> str:
 def flow(value: Any) -> str:
     """A value as one would write it in YAML, on one line.
 
-    Example:
+    Examples:
         >>> flow({"last": 3, "best": "val_loss", "all": True})
         '{last: 3, best: val_loss, all: true}'
     """

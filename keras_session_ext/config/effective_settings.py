@@ -30,7 +30,7 @@ def effective_config(config: Any, key: Optional[str] = None, overrides: Iterable
     Raises:
         ConfigError: everything that is wrong, in one message.
 
-    Example:
+    Examples:
         >>> effective_config({"directory": "runs/a"}, overrides=["save.every=10m", "keep.last=5"], env=False)["save"]
         {'every': 600}
     """

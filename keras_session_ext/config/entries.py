@@ -21,7 +21,7 @@ class Place(NamedTuple):
         line: from 1; 0 where there are no lines.
         column: from 1.
 
-    Example:
+    Examples:
         >>> print(Place.in_file("train.yaml", 12, 5))
         train.yaml:12:5
     """
@@ -178,7 +178,7 @@ def _resolved(text: str) -> Any:
 def dotted(path: Path) -> str:
     """A path as it is written in messages.
 
-    Example:
+    Examples:
         >>> dotted(("save", "on_signal", 1)), dotted(("a b",))
         ('save.on_signal[1]', "'a b'")
     """

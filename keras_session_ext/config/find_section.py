@@ -23,7 +23,7 @@ def select(root: Entry, key: Optional[str], problems: List[Problem]) -> Entry:
     Raises:
         Unreadable: there is no such entry, or nothing of this package in it.
 
-    Example:
+    Examples:
         >>> from keras_session_ext.config.read_source import read
         >>> select(read({"trainer": {"session": {"verbose": 0}}}), "trainer.session", []).at(("verbose",)).value
         0

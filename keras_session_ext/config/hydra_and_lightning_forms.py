@@ -119,7 +119,7 @@ def canonical(entry: Entry, problems: List[Problem]) -> Entry:
         entry: settings in any of the spellings; read as a whole.
         problems: where is added what cannot be translated.
 
-    Example:
+    Examples:
         >>> from keras_session_ext.config.read_source import read
         >>> hydra = {"_target_": "keras_session_ext.SessionCheckpoint", "directory": "runs/a",
         ...          "save": {"_target_": "keras_session_ext.EverySteps", "n": 500}}

@@ -25,7 +25,7 @@ def callbacks_from_config(config: Any, key: Optional[str] = None, overrides: Ite
         ConfigError: everything that is wrong, each with its place, in one message.
         UnsupportedBackend: no supported Keras.
 
-    Example:
+    Examples:
         >>> import keras_session_ext as kse
         >>> kse.callbacks_from_config({"directory": "runs/a", "save": {"every_steps": 500}})
         [<keras_session_ext.callbacks.SessionCheckpoint object at ...>]

@@ -14,7 +14,7 @@ def duplicate(key: str, place: Place, first: Place) -> Problem:
 def shown(value: Any, limit: int = 60) -> str:
     """A value as messages repeat it: like YAML, on one line, and not too long.
 
-    Example:
+    Examples:
         >>> shown({"on": True, "n": [1, "x", None]})
         "{on: true, n: [1, 'x', null]}"
     """
@@ -42,7 +42,7 @@ def _shown(value: Any, limit: int) -> str:
 def names(keys: Any, limit: int = 8) -> str:
     """Names in a sentence.
 
-    Example:
+    Examples:
         >>> names(["a", "b", "c"])
         'a, b or c'
     """

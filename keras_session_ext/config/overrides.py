@@ -15,7 +15,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 def environment(variables: Mapping[str, str], problems: List[Problem]) -> List[Entry]:
     """The layers in the environment, one for each variable.
 
-    Example:
+    Examples:
         >>> layer, = environment({"KERAS_SESSION__SAVE__EVERY_STEPS": "100", "HOME": "/root"}, [])
         >>> layer.at(("save", "every_steps")).value
         100
@@ -32,7 +32,7 @@ def environment(variables: Mapping[str, str], problems: List[Problem]) -> List[E
 def overridden(overrides: Any, problems: List[Problem]) -> List[Entry]:
     """The layers of overrides such as "save.every_steps=100".
 
-    Example:
+    Examples:
         >>> [layer] = overridden(["keep={last: 5, all: null}"], [])
         >>> layer.at(("keep", "last")).value
         5

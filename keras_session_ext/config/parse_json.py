@@ -17,7 +17,7 @@ def parse(text: str, source: str) -> Entry:
     Raises:
         Unreadable: it is no JSON.
 
-    Example:
+    Examples:
         >>> parse('{"a":\\n [true]}', "x.json").at(("a", 0)).place.line
         2
     """

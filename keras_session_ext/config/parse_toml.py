@@ -24,7 +24,7 @@ def parse(text: str, source: str) -> Tuple[Dict[str, Any], Places]:
     Raises:
         Unreadable: it is no TOML.
 
-    Example:
+    Examples:
         >>> values, places = parse("[session]\\nsave = {every_steps = 5}", "x.toml")
         >>> str(places["session", "save", "every_steps"][1])
         'x.toml:2:23'

@@ -52,7 +52,7 @@ def parse(text: str, source: str, at: Optional[Place] = None) -> Entry:
     Raises:
         Unreadable: it is no YAML.
 
-    Example:
+    Examples:
         >>> entry = parse("a: on\\nb: [1e-4, 012]", "x.yaml")
         >>> entry.value["a"].value, [one.value for one in entry.value["b"].value], str(entry.value["b"].place)
         ('on', [0.0001, 12], 'x.yaml:2:4')

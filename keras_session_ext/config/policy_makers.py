@@ -37,7 +37,7 @@ def parts(path: Path, value: Any) -> Iterator[Tuple[Path, Any]]:
 def joined(part: str, settings: Dict[str, Any]) -> Any:
     """The policies of `save` or `keep`, joined.
 
-    Example:
+    Examples:
         >>> joined("keep", {"last": 3, "every": 3600})
         KeepLast(3) | KeepEvery(seconds=3600)
     """

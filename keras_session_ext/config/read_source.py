@@ -24,7 +24,7 @@ def read(config: Any) -> Entry:
     Raises:
         Unreadable: nothing can be made of it.
 
-    Example:
+    Examples:
         >>> read({"session": {"verbose": 0}}).at(("session", "verbose")).value
         0
     """

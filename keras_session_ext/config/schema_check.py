@@ -23,7 +23,7 @@ def problems_of(entry: Entry, off: bool) -> List[Problem]:
         entry: the settings, a mapping.
         off: they were switched off, so that nothing is missing.
 
-    Example:
+    Examples:
         >>> from keras_session_ext.config.read_source import read
         >>> from keras_session_ext.config.entries import whole
         >>> print(*problems_of(whole(read({"directory": "a", "save": {"every_stepz": 5}}), []), False))

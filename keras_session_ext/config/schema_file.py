@@ -23,7 +23,7 @@ _PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "config.schema.
 def schema_text() -> str:
     """The JSON schema of a config file, as text, for editors.
 
-    Example:
+    Examples:
         >>> schema_text().splitlines()[1]
         '  "$schema": "http://json-schema.org/draft-07/schema#",'
     """
@@ -33,7 +33,7 @@ def schema_text() -> str:
 def schema() -> Dict[str, Any]:
     """The JSON schema of a config file.
 
-    Example:
+    Examples:
         >>> list(schema()["properties"])
         ['session']
     """

@@ -110,7 +110,7 @@ class _Count(NamedTuple):
 def ending(status: int) -> str:
     """How a process ended, in words.
 
-    Example:
+    Examples:
         >>> ending(-9), ending(1), ending(0)
         ('was killed by SIGKILL', 'ended with status 1', 'finished')
     """

@@ -75,7 +75,7 @@ def listen(function: Callable[[LifecycleEvent], None]) -> Callable[[], None]:
     Raises:
         TypeError: it is not callable.
 
-    Example:
+    Examples:
         >>> seen = []
         >>> stop = listen(seen.append)
         >>> emit("session_created", family="graph")

@@ -158,7 +158,7 @@ def read_journal(path: str) -> Reading:
     Raises:
         OSError: the file is there and cannot be read.
 
-    Example:
+    Examples:
         >>> read_journal("no/such/run")
         Reading(events=[], skipped=0)
     """

@@ -27,7 +27,7 @@ def plot_timeline(directory: LocalPath, axes: Any = None) -> Any:
         CheckpointNotFound: there is no journal in the directory.
         ImportError: matplotlib is not installed.
 
-    Example:
+    Examples:
         >>> # plot_timeline("runs/a").savefig("run.png")
     """
     try:

@@ -42,7 +42,7 @@ def timeline(events: Iterable[LifecycleEvent], name: str = "", directory: str = 
         Plain values: `processes`, `spans`, `marks`, `checkpoints`, `gaps`, `events`, `headline`; times in seconds
         since the epoch.
 
-    Example:
+    Examples:
         >>> made = timeline([LifecycleEvent("process_started", 5.0, {"pid": 7}, 1, "7-a")], now=6.0)
         >>> made["processes"][0]["pid"], made["processes"][0]["ending"]
         (7, 'running')
@@ -234,7 +234,7 @@ def _contents(id: str, figures: Dict[str, Any], directory: str) -> Dict[str, Any
 def spell(seconds: float) -> str:
     """A duration for people: "2 h 5 min".
 
-    Example:
+    Examples:
         >>> spell(7500), spell(0.25), spell(42)
         ('2 h 5 min', '250 ms', '42 s')
     """

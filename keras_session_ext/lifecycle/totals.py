@@ -25,7 +25,7 @@ class Totals:
         exact: whether the last resume was; None before the first one.
         witnessed: how many steps of the last resume were trained again and compared.
 
-    Example:
+    Examples:
         >>> totals = Totals()
         >>> totals.add(LifecycleEvent("checkpoint_saved", 5.0, {"size_bytes": 4096, "stall_seconds": 0.25}))
         >>> totals.headline()["size_bytes"], totals.stall_seconds

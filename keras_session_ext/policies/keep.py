@@ -51,7 +51,7 @@ class KeepPolicy:
         Returns:
             A `Plan`.
 
-        Example:
+        Examples:
             >>> KeepLast(3).plan([])
             Plan(keep=[], remove=[], reasons={})
         """
@@ -201,7 +201,7 @@ class KeepSize(KeepPolicy):
     Args:
         size_bytes: how many, or a size such as "20GB". The newest checkpoint stays, however large it is.
 
-    Example:
+    Examples:
         >>> KeepSize("20GB")
         KeepSize(20000000000)
     """

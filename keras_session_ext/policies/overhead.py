@@ -35,7 +35,7 @@ class Overhead(SavePolicy):
     Raises:
         ConfigError: a value out of its range.
 
-    Example:
+    Examples:
         >>> Overhead(share=0.02) | Overhead(lose_at_most_seconds=60)
         Overhead(share=0.02, lose_at_most_seconds=300) | Overhead(share=0.01, lose_at_most_seconds=60)
     """

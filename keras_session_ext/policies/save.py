@@ -63,7 +63,7 @@ PolicyLike = Union[SavePolicy, Callable[[Progress, Dict[str, Any]], bool]]
 class CallablePolicy(SavePolicy):
     """A user's plain function as a policy.
 
-    Example:
+    Examples:
         >>> policy = as_policy(lambda progress, logs: progress.step == 7)
         >>> policy(Progress(step=7), {})
         True
@@ -151,7 +151,7 @@ class EverySteps(SavePolicy):
     Args:
         n: number of batches between two saves.
 
-    Example:
+    Examples:
         >>> policy = EverySteps(100)
         >>> [policy(Progress(step=step), {}) for step in (99, 100, 101)]
         [False, True, False]
@@ -179,7 +179,7 @@ class EveryEpochs(SavePolicy):
     Args:
         n: number of epochs between two saves.
 
-    Example:
+    Examples:
         >>> EveryEpochs(2)(Progress(epoch=4, batch=0, step=40), {"loss": 0.1})
         True
     """
@@ -208,7 +208,7 @@ class EverySeconds(SavePolicy):
         s: seconds between two saves, or a duration such as "10m".
         clock: the time source, in seconds; for tests.
 
-    Example:
+    Examples:
         >>> now = [0.0]
         >>> policy = EverySeconds(60, clock=lambda: now[0])
         >>> policy.begin(Progress())
@@ -243,7 +243,7 @@ class OnBest(SavePolicy):
         monitor: name of the metric in the epoch's logs, such as "val_loss".
         mode: "min", "max", or "auto" (from the metric's name).
 
-    Example:
+    Examples:
         >>> policy = OnBest("val_loss")
         >>> [policy(Progress(), {"val_loss": loss}) for loss in (0.5, 0.6, 0.4, float("nan"))]
         [True, False, True, False]
@@ -292,7 +292,7 @@ class OnSignal(SavePolicy):
     Args:
         *signals: from the `signal` module, or their names. Default: SIGTERM.
 
-    Example:
+    Examples:
         >>> OnSignal("SIGTERM", "SIGUSR1")
         OnSignal(SIGTERM, SIGUSR1)
     """

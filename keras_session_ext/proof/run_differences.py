@@ -71,7 +71,7 @@ def first_difference(whole: List[Note], other: List[Note]) -> Optional[Differenc
         whole: the uninterrupted run.
         other: one process of the killed one.
 
-    Example:
+    Examples:
         >>> a = [Note("step", (0, 0, 1), 1, {"variables/w": "1"})]
         >>> str(first_difference(a, [a[0]._replace(states={"variables/w": "2"})]))
         'variables/w at step 1: 1 in the uninterrupted run, 2 in the other'

@@ -16,7 +16,7 @@ def directory_of_copy(directory: str, peers: List[Any]) -> str:
         directory: of the callback that was copied.
         peers: the other callbacks.
 
-    Example:
+    Examples:
         >>> directory_of_copy("runs/search", [])
         'runs/search/copy-0'
         >>> directory_of_copy("runs/search", [])

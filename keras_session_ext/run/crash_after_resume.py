@@ -12,7 +12,7 @@ class AfterResume:
         path: the checkpoint that was restored.
         directory: where the run lives.
 
-    Example:
+    Examples:
         >>> after = AfterResume("runs/a/checkpoints/x.h5", "runs/a")
         >>> after.over()
     """

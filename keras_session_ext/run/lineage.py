@@ -144,7 +144,9 @@ def run_id(directory: LocalPath, restore: LocalPath = "auto", group: bool = Fals
     all starts of the script, also where it dies before its first checkpoint.
 
     Args:
-        directory, restore, group: what `SessionCheckpoint` is given.
+        directory: what `SessionCheckpoint` is given.
+        restore: the same.
+        group: the same.
 
     Returns:
         16 letters and digits; each checkpoint says it as `CheckpointInfo.run`.
@@ -154,7 +156,7 @@ def run_id(directory: LocalPath, restore: LocalPath = "auto", group: bool = Fals
         ConfigError: an argument cannot be used.
         SessionError: the directory cannot be written.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> folder = tempfile.mkdtemp()
         >>> run_id(folder) == run_id(folder)

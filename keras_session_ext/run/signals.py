@@ -159,7 +159,7 @@ if hasattr(os, "register_at_fork"):
 def signal_name(number: int) -> str:
     """A signal's name, or its number where it has none.
 
-    Example:
+    Examples:
         >>> signal_name(15)
         'SIGTERM'
     """

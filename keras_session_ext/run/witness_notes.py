@@ -38,7 +38,7 @@ class StepNotes:
         mode: of a file that is made.
         run: whose notes these are.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> path = tempfile.mkdtemp() + "/notes"
         >>> notes = StepNotes(path, 0o600, "a run")

@@ -131,7 +131,7 @@ _DECODERS: Dict[str, Callable] = {
 def flatten(value: Any, path: str = "") -> Tuple[Any, List[Tuple[str, np.ndarray]]]:
     """`encode` with the arrays in a list of (path, array); their numbers are the positions.
 
-    Example:
+    Examples:
         >>> flatten({"a": (1, float("inf"))})
         ({'a': {'$tuple': [1, {'$float': 'inf'}]}}, [])
     """

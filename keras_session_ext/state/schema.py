@@ -62,7 +62,7 @@ def problem(states: Any, fields: Dict[str, Any]) -> Optional[str]:
     Raises:
         Exception: of any kind: a random state is none.
 
-    Example:
+    Examples:
         >>> problem({}, {"versions": {"family": "keras3", "keras": "3.15.1", "engine": "jax"}, "reasons": []})
         'session/variables is missing'
     """

@@ -19,7 +19,7 @@ _SHORTEST = 4
 def is_best(name: str) -> bool:
     """Whether a name asks for the best checkpoint.
 
-    Example:
+    Examples:
         >>> is_best("best"), is_best("best:val_loss"), is_best("bestiary")
         (True, True, False)
     """
@@ -94,7 +94,7 @@ def best_checkpoint(directory: LocalPath, monitor: Optional[str] = None, mode: M
         CheckpointNotFound: nothing was saved yet, or no checkpoint has the metric.
         ConfigError: an argument cannot be used.
 
-    Example:
+    Examples:
         >>> best_checkpoint("no/such/run")
         Traceback (most recent call last):
         keras_session_ext.errors.CheckpointNotFound: There is no checkpoint in no/such/run, and so no best one.

@@ -330,7 +330,7 @@ def list_checkpoints(directory: LocalPath) -> List[CheckpointInfo]:
     Returns:
         A list of `CheckpointInfo`, shown as a table in notebooks; empty if nothing was saved yet.
 
-    Example:
+    Examples:
         >>> list_checkpoints("no/such/run")
         []
     """
@@ -354,7 +354,7 @@ def verify_checkpoint(path: LocalPath) -> CheckpointInfo:
         CheckpointNotFound: there is no such file.
         CheckpointCorrupt: the file is truncated, altered or not ours.
 
-    Example:
+    Examples:
         >>> verify_checkpoint("no/such/file.h5")
         Traceback (most recent call last):
         keras_session_ext.errors.CheckpointNotFound: There is no checkpoint no/such/file.h5.

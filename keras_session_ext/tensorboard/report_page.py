@@ -104,7 +104,7 @@ def report(directory: Union[LocalPath, Iterable[LocalPath]], path: LocalPath) ->
         CheckpointNotFound: there is no journal in a directory.
         ConfigError: the path cannot be used.
 
-    Example:
+    Examples:
         >>> # report("runs/a", "run.html")
     """
     path = os.path.abspath(local_path(path, "path"))

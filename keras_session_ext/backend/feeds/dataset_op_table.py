@@ -85,7 +85,7 @@ _NO_NODES = ("DatasetCardinality", "DatasetToSingleElement", "ReduceDataset", "D
 def plain_name(name: str) -> str:
     """The name of a node, class or op, whatever the version of TensorFlow.
 
-    Example:
+    Examples:
         >>> plain_name("_ParallelMapDataset"), plain_name("ExperimentalScanDataset"), plain_name("ShuffleDatasetV3")
         ('ParallelMapDataset', 'ScanDataset', 'ShuffleDataset')
     """

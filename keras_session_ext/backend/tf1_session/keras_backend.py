@@ -23,7 +23,7 @@ def function(inputs: Any, outputs: Any, **options: Any) -> Any:
     Raises:
         ConfigError: an option that this Keras does not know.
 
-    Example:
+    Examples:
         >>> # K.function([model.input], [model.layers[1].output])([x])
     """
     family = choose()
@@ -52,7 +52,7 @@ def get_value(x: Any) -> Any:
     Returns:
         Its value, of the variable's shape and dtype.
 
-    Example:
+    Examples:
         >>> # K.get_value(model.optimizer.learning_rate)
     """
     if isinstance(x, (bool, int, float, np.generic, np.ndarray)):
@@ -77,7 +77,7 @@ def set_value(x: Any, value: Any) -> None:
     Raises:
         ConfigError: `x` is no variable; the message says what to do instead.
 
-    Example:
+    Examples:
         >>> # K.set_value(model.optimizer.learning_rate, 1e-4)
     """
     batch_set_value([(x, value)])

@@ -47,7 +47,7 @@ def as_settings(config: Any) -> Settings:
     Raises:
         ConfigError: every wrong key and value, in one message.
 
-    Example:
+    Examples:
         >>> as_settings({"intra_op_threads": 2}).intra_op_threads
         2
     """

@@ -42,7 +42,7 @@ class Session:
     Attributes:
         closed: whether `close` was called.
 
-    Example:
+    Examples:
         >>> # session = get_session()
         >>> # session.run(model.output, feed_dict={model.input: x})
     """
@@ -162,7 +162,7 @@ def get_session(model: Any = None) -> Any:
     Raises:
         UnsupportedBackend: no supported Keras, or no model of one.
 
-    Example:
+    Examples:
         >>> # get_session().run(model.output, feed_dict={model.input: x})
     """
     family = choose(model)
@@ -257,7 +257,7 @@ def session_scope(config: Any = None) -> Iterator[Any]:
     Raises:
         ConfigError: every wrong setting, in one message.
 
-    Example:
+    Examples:
         >>> # with session_scope({"intra_op_threads": 1, "inter_op_threads": 1}) as session:
         >>> #     model = build(); model.fit(x, y)
     """
