@@ -108,7 +108,7 @@ class Output:
 
         bar = progress.Progress(
             progress.TextColumn("{task.description}", markup=False), progress.BarColumn(),
-            progress.DownloadColumn(), progress.TransferSpeedColumn(), progress.TimeRemainingColumn(),
+            progress.DownloadColumn(binary_units=True), progress.TimeRemainingColumn(),
             console=Console(stderr=True), transient=True)
         with bar:
             task = bar.add_task(clean(label), total=total_bytes)

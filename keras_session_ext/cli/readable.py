@@ -7,19 +7,19 @@ from keras_session_ext.lifecycle.timeline import spell
 
 
 def size(nbytes: float) -> str:
-    """A size: "4.2 MB".
+    """A size, in the units of the tab: "4.2 MiB".
 
     Examples:
         >>> size(512), size(163984), size(25_000_000_000)
-        ('512 B', '164 kB', '25.0 GB')
+        ('512 bytes', '160 KiB', '23.3 GiB')
     """
-    if nbytes < 1000:
-        return "{:.0f} B".format(nbytes)
-    for unit in ("kB", "MB", "GB"):
-        nbytes /= 1000
-        if nbytes < 999.5:
+    if nbytes < 1024:
+        return "{:.0f} bytes".format(nbytes)
+    for unit in ("KiB", "MiB", "GiB"):
+        nbytes /= 1024
+        if nbytes < 1023.5:
             return "{:.{}f} {}".format(nbytes, 1 if nbytes < 99.95 else 0, unit)
-    return "{:.1f} TB".format(nbytes / 1000)
+    return "{:.1f} TiB".format(nbytes / 1024)
 
 
 def when(seconds: float) -> str:

@@ -39,7 +39,7 @@ class Totals:
         self.exact_reasons: List[str] = []
         self.witnessed = 0
         self.diverged_at: Optional[int] = None
-        self.checkpoints = self.resumes = self.failures = self.events = 0
+        self.checkpoints = self.deleted = self.resumes = self.failures = self.events = 0
         self.size_bytes = self.stall_seconds = 0.0
         self.lost_steps = self.repeated_steps = self.replayed_batches = 0
         self.lost_seconds = self.restore_seconds = 0.0
@@ -91,6 +91,9 @@ class Totals:
         self.checkpoints += 1
         self.size_bytes += number(figures.get("size_bytes"))
         self.stall_seconds += number(figures.get("stall_seconds"))
+
+    def _checkpoint_deleted(self, figures: Dict[str, Any]) -> None:
+        self.deleted += 1
 
     def _restored(self, figures: Dict[str, Any]) -> None:
         if figures.get("finished"):
@@ -167,13 +170,13 @@ class Totals:
             "lost_steps": self.lost_steps, "repeated_steps": self.repeated_steps,
             "replayed_batches": self.replayed_batches, "resumes": self.resumes, "exact": self.exact,
             "exact_reasons": self.exact_reasons, "witnessed": self.witnessed, "diverged_at": self.diverged_at,
-            "checkpoints": self.checkpoints, "size_bytes": int(self.size_bytes),
+            "checkpoints": self.checkpoints, "kept": max(0, self.checkpoints - self.deleted), "size_bytes": int(self.size_bytes),
             "stall_seconds": self.stall_seconds, "stall_share": self.stall_share,
             "steps_per_second": self.steps_per_second, "step": self.step, "failures": self.failures,
         }
 
 
-_ADDED = frozenset(["checkpoint_saved", "restored", "replayed", "witnessed", "diverged", "failed", "save_failed",
+_ADDED = frozenset(["checkpoint_saved", "checkpoint_deleted", "restored", "replayed", "witnessed", "diverged", "failed", "save_failed",
                     "summary"])
-_SUMMED = ("step", "checkpoints", "resumes", "failures", "size_bytes", "stall_seconds", "lost_steps", "repeated_steps",
+_SUMMED = ("step", "checkpoints", "deleted", "resumes", "failures", "size_bytes", "stall_seconds", "lost_steps", "repeated_steps",
            "replayed_batches", "lost_seconds", "restore_seconds", "_trained_seconds")

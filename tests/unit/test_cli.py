@@ -112,7 +112,7 @@ def test_ls(run, call):
     assert [line.split()[3] for line in lines[1:-1]] == ["40", "30", "20", "10"]
     assert [" no " in line for line in lines[1:-1]] == [False, False, True, False]
     assert lines[1].split()[-2:] == ["0.025", "EverySteps(10)"]
-    assert re.fullmatch(r"4 checkpoints, \d+\.\d kB", lines[-1])
+    assert re.fullmatch(r"4 checkpoints, \d+\.\d KiB", lines[-1])
 
 
 def test_ls_as_json(run, call):
@@ -855,7 +855,7 @@ def test_a_bar_with_bytes_on_a_terminal_and_none_elsewhere(tmp_path, call):
         id = "g000001-s0000000001-0000000" + digits
         write("{}/checkpoints/{}.h5".format(folder, id), [Tensor("x", "variables", np.zeros(3 << 20))], id=id)
     status, shown = on_terminal("verify", folder, "--all")
-    assert status == 0 and "verifying" in shown and "MB" in shown and "━" in shown
+    assert status == 0 and "verifying" in shown and "MiB" in shown and "━" in shown
     assert "━" not in on_terminal("verify", folder, "--all", "--json")[1]
     status, out, err = call("verify", folder, "--all")
     assert status == 0 and len(out.splitlines()) == 2 and err == ""

@@ -123,6 +123,11 @@ export function plural(count, word) {
   return `${formatCount(count)} ${word}${Number(count) === 1 ? "" : "s"}`;
 }
 
+/** A run as people call it: what this package adds to the name of its folder is left out. */
+export function runTitle(name) {
+  return name.replace(/(^|[\\/])session$/, "").replace(/[\\/]tensorboard$/, "") || name;
+}
+
 /** A name of the journal in words: "checkpoint_saved" is "checkpoint saved". */
 export function wordsOf(raw) {
   return textOf(raw).replace(/_/g, " ");

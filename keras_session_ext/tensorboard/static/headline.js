@@ -15,14 +15,20 @@ function optional(headline, key, format) {
   return numberOf(headline[key]) === null ? null : figure(headline, key, format(headline[key]));
 }
 
-function trainedOf(headline) {
+/** What a share is a share of. */
+function ofFit(headline, before = []) {
   const trained = optional(headline, "training_seconds", formatDuration);
-  const wall = optional(headline, "wall_seconds", formatDuration);
-  return trained && wall ? [trained, " of ", wall] : [trained, wall];
+  return trained ? [...before, "of ", trained, " inside fit"] : before;
+}
+
+function savedOf(headline) {
+  const kept = optional(headline, "kept", (v) => `${formatCount(v)} kept`);
+  const written = optional(headline, "size_bytes", (v) => `${formatBytes(v)} written`);
+  return kept && written ? [kept, ", ", written] : [kept, written];
 }
 
 const CARDS = [
-  ["goodput", "Goodput", (h) => formatShare(h.goodput), trainedOf],
+  ["goodput", "Goodput", (h) => formatShare(h.goodput), (h) => ofFit(h)],
   [
     "lost_seconds",
     "Time lost",
@@ -38,17 +44,17 @@ const CARDS = [
   ["exact", "Exact", exactWord, exactNotes],
   [
     "checkpoints",
-    "Checkpoints",
+    "Checkpoints saved",
     (h) => formatCount(h.checkpoints),
-    (h) => [optional(h, "size_bytes", formatBytes)],
+    savedOf,
   ],
   [
     "stall_share",
     "Spent saving",
     (h) => formatShare(h.stall_share, 2),
-    (h) => [optional(h, "stall_seconds", (v) => `${formatDuration(v)} of stalls`)],
+    (h) => ofFit(h, [optional(h, "stall_seconds", formatDuration), " "]),
   ],
-  ["steps_per_second", "Steps per second", (h) => formatSpeed(h.steps_per_second), () => []],
+  ["steps_per_second", "Steps per second", (h) => formatSpeed(h.steps_per_second), () => ["in the last stretch that was seen"]],
 ];
 
 function formatSpeed(raw) {

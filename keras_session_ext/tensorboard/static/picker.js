@@ -1,6 +1,6 @@
 // Which runs are shown, and what is said while there is none.
 import { checkbox, html } from "./dom.js";
-import { cutText, formatShare, numberOf } from "./format.js";
+import { cutText, formatShare, numberOf, runTitle } from "./format.js";
 import { recordOf } from "./read.js";
 
 const MANY_RUNS = 8; // more get a filter
@@ -33,7 +33,7 @@ function pickerNodes(picker, runs, chosen) {
 
 function runChoice({ notes, onChoose }, name, index, isChosen) {
   const state = { "data-role": "run-choice", "data-run": cutText(name), checked: isChosen && "" };
-  const label = checkbox(cutText(name, 80), state, (on) => onChoose(name, on));
+  const label = checkbox(cutText(runTitle(name), 80), state, (on) => onChoose(name, on));
   label.title = cutText(name);
   label.append(notes[index]);
   return html("li", {}, label);

@@ -1,7 +1,7 @@
 // The block of one selected run: its name and state, headline cards, timeline and details.
 import { createPlot, setPlotModel } from "./plot.js";
 import { listen } from "./input.js";
-import { cutText, formatTime, plural, textOf } from "./format.js";
+import { cutText, formatTime, plural, runTitle, textOf } from "./format.js";
 import { button, html } from "./dom.js";
 import { checkpointDetails } from "./details.js";
 import { headlineCards, legend } from "./headline.js";
@@ -20,7 +20,7 @@ export function createBlock(name, actions) {
     class: "kse-run",
     "data-role": "run",
     "data-run": cutText(name),
-    "aria-label": `Run ${cutText(name, 80)}`,
+    "aria-label": `Run ${cutText(runTitle(name), 80)}`,
   });
   element.append(parts.head, parts.notices, parts.summary, plot.element, parts.legend, parts.details);
   const block = { name, element, plot, parts, model: null, error: null, opened: null };
@@ -42,7 +42,7 @@ export function updateBlock(block, { retry }) {
 }
 
 function runHead({ name, model }) {
-  const title = html("h2", { dir: "auto" }, cutText(name, 120));
+  const title = html("h2", { dir: "auto" }, cutText(runTitle(name), 120));
   if (!model) return [title];
   const last = model.processes[model.processes.length - 1];
   const state =
