@@ -170,13 +170,14 @@ class Totals:
             "lost_steps": self.lost_steps, "repeated_steps": self.repeated_steps,
             "replayed_batches": self.replayed_batches, "resumes": self.resumes, "exact": self.exact,
             "exact_reasons": self.exact_reasons, "witnessed": self.witnessed, "diverged_at": self.diverged_at,
-            "checkpoints": self.checkpoints, "kept": max(0, self.checkpoints - self.deleted), "size_bytes": int(self.size_bytes),
+            "checkpoints": self.checkpoints, "kept": max(0, self.checkpoints - self.deleted),
+            "size_bytes": int(self.size_bytes),
             "stall_seconds": self.stall_seconds, "stall_share": self.stall_share,
             "steps_per_second": self.steps_per_second, "step": self.step, "failures": self.failures,
         }
 
 
-_ADDED = frozenset(["checkpoint_saved", "checkpoint_deleted", "restored", "replayed", "witnessed", "diverged", "failed", "save_failed",
-                    "summary"])
-_SUMMED = ("step", "checkpoints", "deleted", "resumes", "failures", "size_bytes", "stall_seconds", "lost_steps", "repeated_steps",
-           "replayed_batches", "lost_seconds", "restore_seconds", "_trained_seconds")
+_ADDED = frozenset(["checkpoint_saved", "checkpoint_deleted", "restored", "replayed", "witnessed", "diverged",
+                    "failed", "save_failed", "summary"])
+_SUMMED = ("step", "checkpoints", "deleted", "resumes", "failures", "size_bytes", "stall_seconds", "lost_steps",
+           "repeated_steps", "replayed_batches", "lost_seconds", "restore_seconds", "_trained_seconds")
