@@ -14,8 +14,9 @@ if TYPE_CHECKING:  # Python 3.7 has no Literal
 
     Mode = Literal["auto", "min", "max"]
     OnError = Literal["warn", "raise"]
+    Then = Literal["requeue"]
 else:
-    Mode = OnError = str
+    Mode = OnError = Then = str
 
 #: what public functions take as a path
 LocalPath = Union[str, "os.PathLike[str]"]

@@ -15,6 +15,7 @@ MAKERS: Dict[Tuple[str, str], Callable[[Any], Any]] = {
     ("save", "overhead"): lambda value: Overhead(value["share"], value["lose_at_most"]),
     ("save", "on_best"): lambda value: OnBest(**value),
     ("save", "on_signal"): lambda value: OnSignal(*value),
+    ("save", "requeue_on_signal"): lambda value: OnSignal(*value, then="requeue"),
     ("keep", "last"): KeepLast,
     ("keep", "best"): lambda value: KeepBest(**value),
     ("keep", "every_epochs"): lambda value: KeepEvery(epochs=value),

@@ -10,7 +10,7 @@ import signal as signal_module
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Optional, Union
 
-from keras_session_ext.arguments import Mode, check_keywords, duration, positive
+from keras_session_ext.arguments import Mode, Then, check_keywords, choice, duration, positive
 from keras_session_ext.errors import ConfigError
 from keras_session_ext.policies.monitor import Monitor
 from keras_session_ext.progress import Progress
@@ -291,14 +291,17 @@ class OnSignal(SavePolicy):
 
     Args:
         *signals: from the `signal` module, or their names. Default: SIGTERM.
+        then: "requeue" puts the job back into SLURM's queue (`scontrol requeue`) once the save is durable: for the
+            signal that `sbatch --signal=B:USR1@120` sends before the time is up.
 
     Examples:
-        >>> OnSignal("SIGTERM", "SIGUSR1")
-        OnSignal(SIGTERM, SIGUSR1)
+        >>> OnSignal("SIGTERM") | OnSignal("SIGUSR1", then="requeue")
+        OnSignal(SIGTERM) | OnSignal(SIGUSR1, then='requeue')
     """
 
-    def __init__(self, *signals: Union[int, str]):
+    def __init__(self, *signals: Union[int, str], then: Optional[Then] = None):
         self.signals = [self._signal(one) for one in (signals or (signal_module.SIGTERM,))]
+        self.then = None if then is None else choice("then", then, ("requeue",))
         self.received = 0  # a plain attribute: all a signal handler may touch
 
     @staticmethod
@@ -318,4 +321,5 @@ class OnSignal(SavePolicy):
         return bool(self.received)
 
     def __repr__(self) -> str:
-        return "OnSignal({})".format(", ".join(one.name for one in self.signals))
+        then = [] if self.then is None else ["then={!r}".format(self.then)]
+        return "OnSignal({})".format(", ".join([one.name for one in self.signals] + then))

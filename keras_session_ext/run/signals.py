@@ -14,6 +14,7 @@ import weakref
 from types import FrameType
 from typing import Any, Callable, Dict, List, Optional
 
+from keras_session_ext.run.requeue import requeue
 from keras_session_ext.run.signal_deadline import SignalDeadline, end_process
 
 logger = logging.getLogger("keras_session_ext")
@@ -105,7 +106,11 @@ class SignalWatch:
             say: is called before it acts, with what `drain` returned and what happens now.
         """
         received = self.received()
-        durable = drain() if any(number in ENDING for number in received) else True
+        requeued = [number for number in received
+                    if any(policy.then == "requeue" and number in policy.signals for policy in self._policies)]
+        durable = drain() if requeued or any(number in ENDING for number in received) else True
+        if requeued:
+            say(durable, requeue())
         for number in received:
             told(number, number in ENDING)
             if number in ENDING:

@@ -9,7 +9,7 @@ import pytest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-SCRIPTS = os.path.join(ROOT, "tests", "scripts", "types")
+SCRIPTS = os.path.join(ROOT, "tests", "types")
 
 
 def mypy(script, folder):

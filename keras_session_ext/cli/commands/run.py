@@ -27,11 +27,13 @@ _SIGNALS, _CALLBACKS_DEFAULT = ("SIGTERM", "SIGINT", "SIGHUP"), ["SIGTERM"]
 @click.option("--max-restarts", type=click.IntRange(0), default=10, show_default=True,
               help="How often the script is started again when it crashes or is killed, with no new checkpoint in "
               "between.")
+@click.option("--requeue", is_flag=True, help="On SIGUSR1 save, and put the job back into SLURM's queue: for sbatch "
+              "--signal=B:USR1@120.")
 @scripts.module_option
 @click.argument("script", type=click.Path())
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(out: Output, config: Any, key: Any, overrides: Tuple[str, ...], directory: Any, max_restarts: int,
-        is_module: bool, script: str, arguments: Tuple[str, ...]) -> int:
+        requeue: bool, is_module: bool, script: str, arguments: Tuple[str, ...]) -> int:
     """Runs a training SCRIPT until it is finished, whatever kills it.
 
     The script stays as it is: SessionCheckpoint and SessionLogger are added to
@@ -53,6 +55,8 @@ def run(out: Output, config: Any, key: Any, overrides: Tuple[str, ...], director
     scripts.check(script, is_module)
     name = scripts.run_name(script, arguments, is_module)
     effective = _effective(config, key, overrides, directory, name)
+    if requeue:
+        effective["save"].setdefault("requeue_on_signal", ["SIGUSR1"])
     settings = {"config": effective, "module": is_module}
     outcome = supervisor.supervise(scripts.command(settings, script, list(arguments)), max_restarts,
                                   lambda text: out.note("keras-session: " + text),
