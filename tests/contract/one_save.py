@@ -1,4 +1,6 @@
-"""Two saves with a retention each, for test_kill_at_every_call.py: `one_save.py <run directory>`.
+"""Two saves with a retention each, for test_kill_at_every_call.py: `one_save.py <run directory> [behind]`.
+
+With `behind` the second one is written in many pieces, by a thread of its own.
 
 It looks at a name that does not exist wherever the test wants to see a mark in
 the trace. The random digits of names are counted instead, so that the test
@@ -11,10 +13,12 @@ import sys
 
 import numpy as np
 
+from keras_session_ext.checkpoint import encoder as encoder_module
 from keras_session_ext.checkpoint import header
 from keras_session_ext.checkpoint.encoder import Encoder, Tensor
 from keras_session_ext.checkpoint.hdf5_layout import KerasView
 from keras_session_ext.policies.keep import KeepLast
+from keras_session_ext.store import write_behind
 from keras_session_ext.store.run_directory import RunDirectory
 
 VIEW = KerasView((("model_config", b"{}"),), (), (("dense", (("kernel", 0),)),))
@@ -36,7 +40,7 @@ def save(directory, encoder, step):
     return header.info(dict(fields, size_bytes=image.size_bytes), directory.path_of(id))
 
 
-def main(path):
+def main(path, behind):
     def mark(what):
         os.path.exists(os.path.join(path, what))
 
@@ -45,6 +49,8 @@ def main(path):
     directory, encoder, infos = RunDirectory(path), Encoder(), []
     directory.acquire()
     for step in STEPS:
+        if behind and step == STEPS[-1]:
+            write_behind._SMALL_BYTES, encoder_module.PIECE_BYTES = 0, 1 << 16
         mark("begin-{}".format(step))
         try:
             infos.append(save(directory, encoder, step))
@@ -59,4 +65,4 @@ def main(path):
 
 
 if __name__ == "__main__":
-    main(os.path.abspath(sys.argv[1]))
+    main(os.path.abspath(sys.argv[1]), "behind" in sys.argv[2:])

@@ -45,7 +45,7 @@ class Outcome(collections.namedtuple("Outcome", "status output calls")):
         return [int(line.split()[1]) for line in self.output.splitlines() if line.startswith("ACK ")]
 
 
-def strace(run, *options):
+def strace(run, *options, arguments=()):
     """Runs `one_save.py run` under strace, looking at calls on the paths of the run only."""
     program = shutil.which("strace")
     if program is None:
@@ -58,7 +58,7 @@ def strace(run, *options):
     command = [program, "-f", "-y", "-s", "16", "-o", trace]
     for path in paths:
         command += ["-P", path]
-    command += list(options) + [sys.executable, os.path.join(HERE, "one_save.py"), run]
+    command += list(options) + [sys.executable, os.path.join(HERE, "one_save.py"), run, *arguments]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, timeout=120)
     with open(trace) as handle:
         lines = handle.read().splitlines()
@@ -154,6 +154,39 @@ def test_killed_at_every_call(undisturbed, tmp_path):
     assert len(cases) > 60
     assert run_all(cases, check) == []
     assert set(counted) == {(), (FIRST,), (FIRST, SECOND)}, "kills fell before, between and behind the saves"
+
+
+#: strace counts the calls of each thread: what has a number that the main thread never comes to is the other one
+WRITES_OF_MAIN, WRITES_BEHIND = 6, 20
+
+
+def behind(tmp_path, effect, number):
+    """A second save that is written by a thread of its own, and its write of a number is disturbed."""
+    run = str(tmp_path / str(number))
+    return run, strace(run, "-e", "trace=pwrite64", "-e", "inject=pwrite64:{}:when={}".format(effect, number),
+                       arguments=["behind"])
+
+
+def test_killed_at_every_write_of_the_thread_that_writes(tmp_path):
+    def check(number):
+        run, outcome = behind(tmp_path, "signal=KILL", number)
+        assert outcome.status == -signal.SIGKILL and outcome.acknowledged == [FIRST], outcome.output
+        look_at(run, [FIRST], [FIRST])
+
+    assert run_all(range(WRITES_OF_MAIN + 1, WRITES_BEHIND + 1), check) == []
+    _, outcome = behind(tmp_path, "signal=KILL", WRITES_BEHIND + 1)
+    assert outcome.status == 0 and outcome.acknowledged == [FIRST, SECOND], "there are no more"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
+def test_every_write_of_the_thread_that_writes_fails(tmp_path, number):
+    def check(count):
+        run, outcome = behind(tmp_path, "error=" + errno.errorcode[number], count)
+        assert outcome.status == 0
+        assert outcome.output.splitlines() == ["ACK 10", "OSError {}".format(number), "END"], outcome.output
+        look_at(run, [FIRST], [FIRST])
+
+    assert run_all(range(WRITES_OF_MAIN + 1, WRITES_BEHIND + 1), check) == []
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
