@@ -86,7 +86,7 @@ def duration(name: str, value: Any) -> Union[int, float]:
     if isinstance(value, str) and units.DURATION.match(value):
         return units.seconds(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        hint = units.duration_hint(value) if isinstance(value, str) else ""
+        hint = units.duration_hint(value).split("; ")[-1] if isinstance(value, str) else ""
         raise _invalid(name, "a positive number of seconds, or a duration such as '10m' or '1h30m'", value, hint)
     return value
 
@@ -115,7 +115,7 @@ def flag(name: str, value: Any) -> bool:
 
 def choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
     """One of a few values."""
-    known = [one for one in choices if one == value and isinstance(value, (type(one), bool))]
+    known = [one for one in choices if isinstance(value, (type(one), bool)) and one == value]
     if not known:
         raise _invalid(name, " or ".join(map(repr, choices)), value, similar(value, choices))
     return known[0]
@@ -156,7 +156,14 @@ def check_keywords(kind: type, keywords: Iterable[str], elsewhere: Optional[Dict
         Traceback (most recent call last):
         TypeError: Every() got an unexpected keyword argument 'stepz'; did you mean 'steps'? It takes: steps
     """
-    parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]  # type: ignore[misc]
+    if kind.__init__ is object.__init__:  # type: ignore[misc]
+        parameters = []
+    else:
+        try:
+            signature = inspect.signature(kind.__init__, follow_wrapped=False)  # type: ignore[misc]
+        except ValueError:  # of a compiled class: it tells for itself
+            return
+        parameters = list(signature.parameters.values())[1:]
     if any(one.kind is one.VAR_KEYWORD for one in parameters):
         return
     known = [one.name for one in parameters if one.kind is not one.VAR_POSITIONAL]

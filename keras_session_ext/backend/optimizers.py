@@ -40,5 +40,6 @@ def optimizer_settings(optimizers: List[Any]) -> Dict[str, str]:
 
 def as_text(value: Any) -> str:
     """A setting as text that is the same in every process."""
+    value = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value
     text = re.sub(r" at 0x[0-9a-f]+", "", repr(value))
     return text if len(text) <= 400 else text[:400] + "…"

@@ -54,7 +54,7 @@ class CheckpointImage(Image):
         arrays: of its tensors; each is let go of as soon as it was copied, so that the engine need not copy it, too.
         pack: makes the header of the tensors' checksums.
         lease: memory for all of the file; without it the file is laid out piece by piece.
-        give_back: is called with the lease when the file is written, or when that failed.
+        give_back: is called with the lease at `release`.
 
     Attributes:
         specs: names and specs of the tensors.
@@ -75,17 +75,17 @@ class CheckpointImage(Image):
 
     def pieces(self) -> Pieces:
         lease, block = self.lease, self._layout.skeleton.block
-        try:
-            checksums = [xxhash.xxh3_128_hexdigest(b"")] * len(self._arrays)
-            yield from self._lay_out(checksums)
-            head: Any = self._pack(checksums)  # goes last: a file without one is none
-            if lease is not None:
-                lease.memory[:block] = np.frombuffer(head, np.uint8)
-                head = lease.memory[:block].data
-            yield 0, head
-        finally:
-            if lease is not None:
-                self._give_back(lease)
+        checksums = [xxhash.xxh3_128_hexdigest(b"")] * len(self._arrays)
+        yield from self._lay_out(checksums)
+        head: Any = self._pack(checksums)  # goes last: a file without one is none
+        if lease is not None:
+            lease.memory[:block] = np.frombuffer(head, np.uint8)
+            head = lease.memory[:block].data
+        yield 0, head
+
+    def release(self) -> None:
+        if self.lease is not None:
+            self._give_back(self.lease)
 
     def _memory(self) -> Iterator[np.ndarray]:
         """Where the pieces of the file stand behind its header, one after another."""

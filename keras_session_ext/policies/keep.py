@@ -34,6 +34,8 @@ class KeepPolicy:
     if not TYPE_CHECKING:  # which tells by __init__ what is taken
         def __new__(cls, *args, **keywords):
             check_keywords(cls, keywords)
+            if args and cls.__init__ is object.__init__:
+                raise TypeError("{}() takes no arguments. Received: {!r}".format(cls.__name__, args))
             return super().__new__(cls)
 
     def wanted(self, infos: Sequence[CheckpointInfo]) -> Dict[str, str]:

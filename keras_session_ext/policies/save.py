@@ -24,6 +24,8 @@ class SavePolicy:
     if not TYPE_CHECKING:  # which tells by __init__ what is taken
         def __new__(cls, *args, **keywords):
             check_keywords(cls, keywords)
+            if args and cls.__init__ is object.__init__:
+                raise TypeError("{}() takes no arguments. Received: {!r}".format(cls.__name__, args))
             return super().__new__(cls)
 
     def begin(self, progress: Progress) -> None:

@@ -6,6 +6,7 @@ stages stand in stages.py.
 """
 
 import os
+import re
 from typing import Any, Dict, List, NamedTuple, Optional
 
 import numpy as np
@@ -18,6 +19,7 @@ from keras_session_ext.state import plain_values, schema
 from keras_session_ext.store.find_checkpoints import is_best, named
 from keras_session_ext.store.run_directory import RunDirectory
 
+_SHORT_ID = re.compile(r"[0-9a-f]{4,8}")
 _WORDS = ("auto", "must", "never", "best")
 #: what is said elsewhere
 _ELSEWHERE = {"latest": "auto", "newest": "auto", "last": "auto", "resume": "auto", "true": "auto", "false": "never",
@@ -45,7 +47,8 @@ def as_restore_setting(restore: Any) -> str:
         ConfigError: it is no text and no path.
     """
     given = str(restore) if isinstance(restore, (str, os.PathLike)) else ""
-    if not given or (given.isalpha() and given not in _WORDS and not os.path.exists(given)):  # no id is letters alone
+    if not given or (given.isalpha() and given not in _WORDS and not _SHORT_ID.fullmatch(given)
+                     and not os.path.exists(given)):
         hint = similar(_ELSEWHERE.get(given.lower(), given), _WORDS)
         raise ConfigError("Invalid value for argument `restore`. Expected 'auto' (the newest), 'must', 'never', "
                           "'best', 'best:val_loss', a checkpoint id or a path{}. Received: {!r}".format(
@@ -108,7 +111,7 @@ class Lineage:
             if newest is not None and newest.fields.get("asked") == name:
                 return newest
             self.asked = name
-        looks_like_path = os.sep in name or name.endswith(".h5")
+        looks_like_path = not is_best(name) and (os.sep in name or name.endswith(".h5"))
         origin = read(name if looks_like_path else named(name, known, self._directory.checkpoints).path)
         self.branch_of = origin.info.id
         if self.asked is not None:
@@ -167,6 +170,9 @@ def run_id(directory: LocalPath, restore: LocalPath = "auto", group: bool = Fals
         lineage = Lineage(place, asked)
         return lineage.run if lineage.infos else place.reserve_run()
     known = [] if asked == "never" else place.infos()
+    if asked == "must" and not known:
+        raise CheckpointNotFound("restore='must', but there is no valid checkpoint in {}. Use restore='auto' for a "
+                                 "fresh start.".format(place.checkpoints))
     return known[0].run if known else place.reserve_run()
 
 

@@ -6,13 +6,25 @@ from keras_session_ext import state
 from keras_session_ext.state import attribute_changes, walk_objects
 
 #: settings that make another training of it, beside those of the optimizer
-_DECISIVE = ("model", "loss", "jit_compile", "run_eagerly", "data.source", "data.batch_size", "data.samples",
-             "data.steps_per_epoch", "data.shuffle")
+_DECISIVE = ("model", "loss", "loss_weights", "jit_compile", "run_eagerly", "data.source",
+             "data.batch_size", "data.samples", "data.steps_per_epoch", "data.shuffle")
 
 
-def describe_script(run: state.Run, epochs: int) -> Dict[str, Any]:
-    """Settings of model, data and callbacks, for finding what a later script says differently."""
+#: what is a variable in every Keras, as long as it is a number
+_RATES = (".learning_rate", ".lr")
+
+
+def describe_script(run: state.Run, epochs: int, before: Dict[str, Any]) -> Dict[str, Any]:
+    """Settings of model, data and callbacks, for finding what a later script says differently.
+
+    Args:
+        run: the live run.
+        epochs: that fit is to have.
+        before: what was said of this stage when it was tried before in this process: training has moved the
+            optimizer's settings since then.
+    """
     made = dict(run.family.script(run.model), epochs=epochs)
+    made.update({name: value for name, value in before.items() if name.startswith("optimizer.") and name in made})
     made.update({"data." + name: value for name, value in run.feed.describe().items()})
     for key, peer in walk_objects.keyed(run.peers):
         skipped = run.family.skipped_attributes(peer)
@@ -56,6 +68,8 @@ def settle(then: Dict[str, Any], script: Dict[str, Any], used: Dict[str, Any]) -
             script[name] = then[name]
             continue
         changes.append(_line(name, then, script))
+        if name.endswith(_RATES) and _is_number(script.get(name)):
+            continue  # the checkpoint's: a callback had brought it to what the script says now
         if name.startswith("optimizer") or name in _DECISIVE:
             reasons.append("{} is {} now and was {}".format(name, *(
                 _figure(settings.get(name, "nothing")) for settings in (script, then))))
@@ -84,6 +98,14 @@ def _figure(value: Any) -> str:
         return "{:.6g}".format(float(text)) if "." in text or "e-" in text else text
     except ValueError:
         return text
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _alike(one: Any, other: Any) -> bool:

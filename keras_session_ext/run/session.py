@@ -172,9 +172,9 @@ class Session:
         state.callbacks.begin(run)
         state.model_objects.begin(run)
         self.steps = TracedSteps(run)
-        self._pristine = run.objects_script, state.callbacks.values(run)
         state.data.begin(run)
-        self._script = describe_script(run, epochs)
+        self._script = describe_script(run, epochs, {} if self._pristine is None else self._script)
+        self._pristine = run.objects_script, state.callbacks.values(run)
         self._base_seconds = run.progress.elapsed_seconds
         run.progress, run.epoch_over = Progress(stage=self.stage, step=run.progress.step), False
         return run.report.checkpoint is not None
@@ -324,7 +324,7 @@ class Session:
         self.run.progress = self._now()
         due = self._policy(self.run.progress, logs)
         if self.repeats and not finished:
-            self._answer_signals()
+            self._answer_signals(None)
             return False  # all that was saved of it is there
         prepared, self._prepared = self._prepared, True
         if not due and not finished:
@@ -338,7 +338,7 @@ class Session:
         if snapshot is not None:
             self._policy.save_begins()
             self.saves.commit(snapshot, began)
-        self._answer_signals()
+        self._answer_signals("" if snapshot is None else snapshot.fields["id"])
         return True
 
     def poll_with(self, snapshot: Snapshot) -> None:
@@ -347,7 +347,7 @@ class Session:
             if not snapshot.is_spent:  # the state of now is in the file that was made of it
                 self._policy.save_begins()
                 self.saves.commit(snapshot, time.monotonic(), " | ".join(self._policy.fired))
-            self._answer_signals()
+            self._answer_signals(snapshot.fields["id"])
 
     def snapshot(self, logs: Dict[str, Any], finished: bool = False, reason: str = "") -> Optional[Snapshot]:
         """Captures the session; None where that failed, which is told as `on_error` says."""
@@ -379,12 +379,12 @@ class Session:
             "witnessed": run.report.witnessed, "diverged_at": run.report.diverged_at,
         }
 
-    def _answer_signals(self) -> None:
+    def _answer_signals(self, id: Optional[str]) -> None:  # of the checkpoint that was asked for; None: all is there
         self._signals.answer(
-            lambda: self.saves.drain(EXIT_SECONDS),
+            lambda: self.saves.drain(EXIT_SECONDS) and id in (None, self.saves.last_id),
             lambda number, ends: self.record.signalled(ends, signal=signal_name(number), **place(self.run.progress)),
             lambda durable, what: self.tell("Session: {} at {}; {}".format(
-                "saved" if durable else "the save was not durable in time", self._now(), what)))
+                "saved" if durable else "no new checkpoint is durable", self._now(), what)))
 
     def _now(self) -> Progress:
         return self.run.progress._replace(elapsed_seconds=self._base_seconds + time.monotonic() - self._started)

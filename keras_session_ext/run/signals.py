@@ -101,7 +101,7 @@ class SignalWatch:
         """Lets the signals that wait act, now that what they asked for is done.
 
         Args:
-            drain: waits until that is durable, before the process ends; returns whether it is.
+            drain: waits until that is durable; returns whether it is.
             told: is called with each, and whether it ends the process.
             say: is called before it acts, with what `drain` returned and what happens now.
         """
@@ -110,7 +110,7 @@ class SignalWatch:
                     if any(policy.then == "requeue" and number in policy.signals for policy in self._policies)]
         durable = drain() if requeued or any(number in ENDING for number in received) else True
         if requeued:
-            say(durable, requeue())
+            say(durable, requeue() if durable else "the job is not requeued")
         for number in received:
             told(number, number in ENDING)
             if number in ENDING:

@@ -5,7 +5,7 @@ the script comes there by training the rest of that stage once more; what the
 run holds of later stages follows from it as long as it ends that way again.
 """
 
-from typing import List, Optional, Set
+from typing import Dict, List, Optional, Set
 
 from keras_session_ext.errors import CheckpointNotFound
 from keras_session_ext.lifecycle.record import Record, figures
@@ -46,7 +46,7 @@ class Stages:
             return newest
         known = self._directory.infos()
         runs = _ancestors(newest.info, known)
-        ends = [info for info in known if info.run in runs and info.order <= newest.info.order
+        ends = [info for info in known if info.run in runs and info.order <= runs[info.run].order
                 and info.progress.stage == stage and (info.finished or stage in self.failed)]
         found = self.lineage.newest(ends)
         if found is None and stage not in self.failed:
@@ -96,10 +96,13 @@ def open_run(directory: RunDirectory, restore: str, record: Record) -> Stages:
     return Stages(directory, lineage)
 
 
-def _ancestors(info: CheckpointInfo, known: List[CheckpointInfo]) -> Set[str]:
-    """The run of a checkpoint and those it branched off from, which hold the ends of its earlier stages."""
-    by_id, runs = {one.id: one for one in known}, {info.run}
+def _ancestors(info: CheckpointInfo, known: List[CheckpointInfo]) -> Dict[str, CheckpointInfo]:
+    """The run of a checkpoint and those it branched off from, each with the last of its checkpoints that count.
+
+    They hold the ends of its earlier stages; what a run has done behind a branching is another story.
+    """
+    by_id, runs = {one.id: one for one in known}, {info.run: info}
     while info.branch_of in by_id and by_id[info.branch_of].run not in runs:
         info = by_id[info.branch_of]
-        runs.add(info.run)
+        runs[info.run] = info
     return runs

@@ -27,8 +27,12 @@ class Image(abc.ABC):
     def pieces(self) -> Pieces:
         """(offset in bytes, buffer) of every part; no two overlap.
 
-        Called once. A buffer is good until the piece that is `ahead` behind the next one is asked for.
+        Called once. A buffer is good until the piece that is `ahead` behind the next one is asked for; where `ahead`
+        covers all of them, until `release`.
         """
+
+    def release(self) -> None:  # noqa: B027 (most have no memory that others wait for)
+        """Every piece is written, or none is any more: the memory may serve another file."""
 
 
 class StoredFile(abc.ABC):

@@ -6,7 +6,7 @@ import threading
 from typing import Iterator, Optional
 
 from keras_session_ext import files
-from keras_session_ext.store.contract import Image, Piece
+from keras_session_ext.store.contract import Image, Piece, Pieces
 
 #: in a smaller file a thread takes longer to begin than it saves
 _SMALL_BYTES = 16 << 20
@@ -22,18 +22,27 @@ def write_image(fd: int, image: Image) -> None:
     Raises:
         OSError: of a write; whatever the image raises, too. The file is then incomplete.
     """
-    with contextlib.closing(image.pieces()) as pieces:
-        if image.ahead < 1 or image.size_bytes < _SMALL_BYTES:
+    try:
+        with contextlib.closing(image.pieces()) as pieces:
+            if image.ahead < 1 or image.size_bytes < _SMALL_BYTES:
+                files.write_pieces(fd, pieces)
+            else:
+                _write_behind(fd, pieces, image.ahead)
+    finally:
+        image.release()
+
+
+def _write_behind(fd: int, pieces: Pieces, ahead: int) -> None:
+    writer = _Writer(fd, ahead)
+    try:
+        if not writer.begins():
             files.write_pieces(fd, pieces)
             return
-        writer = _Writer(fd, image.ahead)
-        writer.start()
-        try:
-            for piece in pieces:
-                if not writer.write(piece):
-                    break
-        finally:
-            writer.end()
+        for piece in pieces:
+            if not writer.write(piece):
+                break
+    finally:
+        writer.end()
     if writer.error is not None:
         raise writer.error
 
@@ -59,6 +68,17 @@ class _Writer(threading.Thread):
         self._pieces: "queue.Queue[Optional[Piece]]" = queue.Queue()
         self._slots = threading.Semaphore(ahead)
 
+    def begins(self) -> bool:
+        """False where the system gives no thread, as Python 3.12 does when the process ends.
+
+        https://github.com/python/cpython/issues/113964
+        """
+        try:
+            self.start()
+        except RuntimeError:
+            return False
+        return True
+
     def write(self, piece: Piece) -> bool:
         """Hands a piece over, and waits until there is room for the next; False where it has failed."""
         self._pieces.put(piece)
@@ -68,7 +88,10 @@ class _Writer(threading.Thread):
     def end(self) -> None:
         """Waits for the last piece."""
         self._pieces.put(None)
-        self.join()
+        if self.ident is not None:
+            self.join()
+        else:
+            files.close(self._fd)  # it has never begun
 
     def run(self) -> None:
         try:

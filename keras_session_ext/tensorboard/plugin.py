@@ -20,7 +20,7 @@ from keras_session_ext.tensorboard.plugin_names import PLUGIN_NAME, TAG
 from keras_session_ext.tensorboard.report_page import STATIC
 
 _HEADERS = [("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store")]
-_HOST = re.compile(r"[A-Za-z0-9._~-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+_HOST = re.compile(r"[A-Za-z0-9._~-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+(%25[A-Za-z0-9._~-]+)?\](:[0-9]{1,5})?")
 _NAME_CHARACTERS = 4096  # of a run: what a path may have
 
 

@@ -101,6 +101,47 @@ def test_what_is_written_behind_is_the_same_file(path, monkeypatch, slow_disk, p
         assert {thread for _, thread in slow_disk} != {threading.current_thread()} or not image.ahead
 
 
+def test_the_memory_is_not_given_away_before_the_last_byte_is_written(path, monkeypatch, slow_disk):
+    """A snapshot that is taken beside the writing would stand in the file, with the checksums of the one before."""
+    monkeypatch.setattr(encoder, "PIECE_BYTES", 65536)
+    made, slowly, leases = Encoder(), files.write_at, []
+
+    def watched(fd, data, offset):
+        leases.append(made._arena.lease(10))
+        slowly(fd, data, offset)
+        leases.append(made._arena.lease(10))
+
+    monkeypatch.setattr(files, "write_at", watched)
+    for seed in range(2):
+        image = made.encode(fields(), tensors(values(seed)), EMPTY_VIEW)
+        assert image.lease is not None
+        final = path()
+        write_file(final, image)
+        look_at(final, values(seed))
+        assert len(leases) > 20 and set(leases) == {None}
+        leases.clear()
+        assert made._arena.lease(10) is not None
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't create new thread"), KeyboardInterrupt()])
+def test_where_no_thread_is_to_be_had(path, monkeypatch, slow_disk, error):
+    """Python 3.12 gives none when the process ends: the last save is written all the same."""
+    def refuse(thread):
+        raise error
+
+    open_before = sorted(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    final, image = path(), Encoder().encode(fields(), tensors(values(1)), EMPTY_VIEW)
+    if isinstance(error, RuntimeError):
+        write_file(final, image)
+        look_at(final, values(1))
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            write_file(final, image)
+        assert not os.path.exists(final)
+    assert sorted(os.listdir("/proc/self/fd")) == open_before
+
+
 class Endless(Image):
     """A file that goes on as long as it is asked, and counts how far it is ahead of the disk."""
 

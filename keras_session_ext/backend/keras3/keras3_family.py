@@ -351,6 +351,9 @@ class Keras3(Keras3Access, SharedFamily):
         for name in ("loss", "jit_compile", "run_eagerly"):
             value = compiled.config.get(name) if compiled is not None else None
             made[name] = as_text(value)
+        weights = compiled.config.get("loss_weights") if compiled is not None else None
+        if weights is not None:  # older checkpoints say nothing of it
+            made["loss_weights"] = as_text(weights)
         return made
 
     def keras_view(self, model: Any) -> KerasParts:
