@@ -255,8 +255,34 @@ def test_the_best_is_restored_once_and_then_followed(tmp_path):
     assert other.resume_report.checkpoint == best.id, "another metric is another branch"
 
 
+def test_the_best_of_a_metric_with_a_slash(tmp_path):
+    class Score(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs["val/score"] = [0.5, 0.25, 0.75][epoch]
+
+    fit(tmp_path, 3, callbacks=[Score()], keep=kse.KeepAll())
+    _, checkpoint, _ = fit(tmp_path, 3, restore="best:val/score", callbacks=[Score()], keep=kse.KeepAll())
+    assert checkpoint.resume_report.progress.epoch == 2
+    with pytest.raises(kse.CheckpointNotFound, match="deaf"):
+        fit(tmp_path, restore="deaf")  # a short id, for all that it has no digit
+
+
+def test_a_branch_goes_on_from_the_end_it_branched_from(tmp_path):
+    """Whatever that run has done behind the branching."""
+    fit(tmp_path, 2, keep=kse.KeepAll())
+    end = kse.list_checkpoints(tmp_path)[0].id
+    fit(tmp_path, 4, keep=kse.KeepAll())
+    for epochs in (2, 3):
+        checkpoint = kse.SessionCheckpoint(tmp_path, restore=end, keep=kse.KeepAll(), verbose=0)
+        fit(tmp_path, 2, checkpoint=checkpoint)
+        assert checkpoint.resume_report.checkpoint == end
+        fit(tmp_path, epochs, checkpoint=checkpoint)
+
+
 def test_the_id_of_a_run_is_known_before_it_begins(tmp_path):
     place = tmp_path / "run"
+    with pytest.raises(kse.CheckpointNotFound, match="restore='must'"):
+        kse.run_id(place, restore="must")
     first = kse.run_id(place)
     with pytest.raises(Stop):
         fit(place, 3, callbacks=[StopAt(1)])
@@ -407,6 +433,35 @@ def test_a_changed_learning_rate_is_told_with_what_is_used(tmp_path):
             "change it, in on_epoch_begin")
     assert [start(epochs, rate) for epochs, rate in ((1, 0.25), (2, 0.001), (3, 0.001), (4, 0.25))] == [
         [], [told], [told], []]
+
+
+def test_a_fit_that_is_tried_again_in_the_same_process_is_the_same_script(tmp_path):
+    """Though a callback has moved the learning rate in between; and a script may say what the rate has come to."""
+    def scheduled():
+        return keras.callbacks.LearningRateScheduler(lambda epoch, rate: 0.5 ** (epoch + 1))
+
+    def made(rate):
+        model = make_model()
+        model.compile(keras.optimizers.SGD(rate), "sparse_categorical_crossentropy")
+        return model
+
+    checkpoint, model = kse.SessionCheckpoint(tmp_path, save=kse.EveryEpochs(1), verbose=0), made(0.25)
+    with pytest.raises(Stop):
+        fit(tmp_path, 4, model, [StopAt(10), scheduled()], checkpoint=checkpoint)
+    fit(tmp_path, 4, model, [scheduled()], checkpoint=checkpoint)
+    assert checkpoint.resume_report.exact and checkpoint.resume_report.checkpoint is not None
+    assert not [change for change in checkpoint.resume_report.changes if "learning_rate" in change]
+    now = float(np.asarray(model.optimizer.learning_rate))
+    _, again, _ = fit(tmp_path, 5, made(now), [scheduled()])
+    assert again.resume_report.exact, again.resume_report
+
+
+def test_other_loss_weights_are_another_training(tmp_path):
+    for epochs, weights in ((1, [1.0]), (2, [3.0])):
+        model = make_model()
+        model.compile("adam", "sparse_categorical_crossentropy", loss_weights=weights)
+        _, checkpoint, _ = fit(tmp_path, epochs, model)
+    assert checkpoint.resume_report.reasons == ["loss_weights is [3.0] now and was [1.0]"]
 
 
 def test_a_setting_of_the_optimizer_that_the_script_decides_is_not_exact(tmp_path):

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import pickle
 import signal
 
 import pytest
@@ -401,6 +402,16 @@ def test_sizes_are_written_as_in_configs():
 def test_a_wrong_keyword_is_told_with_what_may_have_been_meant(make, message):
     with pytest.raises(TypeError, match=message):
         make()
+
+
+def test_a_policy_that_takes_nothing_takes_nothing():
+    class Mine(SavePolicy):
+        pass
+
+    for make in (lambda: KeepAll(3), lambda: KeepAll(n=3), lambda: Mine(5), lambda: Mine(n=5)):
+        with pytest.raises(TypeError):
+            make()
+    assert repr(pickle.loads(pickle.dumps(KeepBest(1, "loss") | KeepAll()))) == "KeepBest(1, 'loss') | KeepAll()"
 
 
 def test_policies_of_the_users_own_take_what_they_like():

@@ -39,3 +39,16 @@ def test_what_a_fit_never_answered_is_forgotten_by_the_next(watch):
     watch.install()
     watch._handle(signal.SIGUSR1, None)
     assert watch._asked == {} and watch.received() == [signal.SIGUSR1]
+
+
+@pytest.mark.parametrize("durable, said", [(True, "job 8 is requeued"), (False, "the job is not requeued")])
+def test_a_job_is_requeued_only_when_the_save_is_durable(monkeypatch, durable, said):
+    asked, told = [], []
+    monkeypatch.setattr(signals, "requeue", lambda: asked.append(1) or "job 8 is requeued")
+    watch = signals.SignalWatch([OnSignal("SIGUSR1", then="requeue"), OnSignal("SIGUSR2")], lambda frame: True)
+    watch._handle(signal.SIGUSR1, None)
+    watch.answer(lambda: durable, lambda number, ends: None, lambda *what: told.append(what))
+    assert told == [(durable, said)] and len(asked) == durable
+    watch._handle(signal.SIGUSR2, None)
+    watch.answer(lambda: True, lambda number, ends: None, lambda *what: told.append(what))
+    assert len(told) == 1, "the other policy's signal requeues nothing"
