@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -72,7 +73,10 @@ def test_python_blocks(page, trained, tmp_path):
         (tmp_path / "train.yaml").write_text("trainer:\n" + "".join("  " + line + "\n" for line in config.split("\n"))
                                              + config)
     newest = max(name for name in os.listdir(str(tmp_path / "runs" / "a" / "checkpoints")) if name.endswith(".h5"))
-    code = PRELUDE + "".join("\n" + ID.sub(newest[:-3], text) for text in blocks(page, "python"))
+    # the page's own training gives older checkpoints up
+    shutil.copytree(str(tmp_path / "runs" / "a" / "checkpoints"), str(tmp_path / "kept"))
+    code = PRELUDE + "".join("\n" + ID.sub(newest[:-3], text).replace('"runs/a/checkpoints/', '"kept/')
+                             for text in blocks(page, "python"))
     (tmp_path / "pasted.py").write_text(code)
     done = subprocess.run([sys.executable, "pasted.py"], cwd=str(tmp_path), env=dict(
         environment("jax"), MPLBACKEND="agg"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
