@@ -172,3 +172,14 @@ def check_keywords(kind: type, keywords: Iterable[str], elsewhere: Optional[Dict
             hint = (elsewhere or {}).get(name) or similar(name, known)
             raise TypeError("{}() got an unexpected keyword argument {!r}{} It takes: {}".format(
                 kind.__name__, name, "; " + hint if hint else ".", ", ".join(known) or "nothing"))
+
+
+class ChecksKeywords:
+    """A class whose callers are told what they may have meant by a keyword that it does not have."""
+
+    if not TYPE_CHECKING:  # which tells by __init__ what is taken
+        def __new__(cls, *args, **keywords):
+            check_keywords(cls, keywords)
+            if args and cls.__init__ is object.__init__:
+                raise TypeError("{}() takes no arguments. Received: {!r}".format(cls.__name__, args))
+            return super().__new__(cls)

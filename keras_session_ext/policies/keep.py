@@ -6,9 +6,9 @@ and says for each what happens and why; the idea is restic's
 """
 
 import math
-from typing import TYPE_CHECKING, Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
-from keras_session_ext.arguments import Mode, check_keywords, duration, positive, size
+from keras_session_ext.arguments import ChecksKeywords, Mode, duration, positive, size
 from keras_session_ext.errors import ConfigError
 from keras_session_ext.policies.monitor import Monitor
 from keras_session_ext.progress import CheckpointInfo
@@ -28,15 +28,8 @@ class Plan(NamedTuple):
     reasons: Dict[str, List[str]]
 
 
-class KeepPolicy:
+class KeepPolicy(ChecksKeywords):
     """A keep policy that can be joined with others by `|`."""
-
-    if not TYPE_CHECKING:  # which tells by __init__ what is taken
-        def __new__(cls, *args, **keywords):
-            check_keywords(cls, keywords)
-            if args and cls.__init__ is object.__init__:
-                raise TypeError("{}() takes no arguments. Received: {!r}".format(cls.__name__, args))
-            return super().__new__(cls)
 
     def wanted(self, infos: Sequence[CheckpointInfo]) -> Dict[str, str]:
         """The ids this policy wants to keep, each with its reason."""

@@ -8,9 +8,9 @@ with `logs={}` and after every epoch with the epoch's logs.
 import logging
 import signal as signal_module
 import time
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Optional, Union
+from typing import Any, Callable, Dict, Iterable, List, Optional, Union
 
-from keras_session_ext.arguments import Mode, Then, check_keywords, choice, duration, positive
+from keras_session_ext.arguments import ChecksKeywords, Mode, Then, choice, duration, positive
 from keras_session_ext.errors import ConfigError
 from keras_session_ext.policies.monitor import Monitor
 from keras_session_ext.progress import Progress
@@ -18,15 +18,8 @@ from keras_session_ext.progress import Progress
 logger = logging.getLogger("keras_session_ext")
 
 
-class SavePolicy:
+class SavePolicy(ChecksKeywords):
     """A save policy that can be joined with others by `|`."""
-
-    if not TYPE_CHECKING:  # which tells by __init__ what is taken
-        def __new__(cls, *args, **keywords):
-            check_keywords(cls, keywords)
-            if args and cls.__init__ is object.__init__:
-                raise TypeError("{}() takes no arguments. Received: {!r}".format(cls.__name__, args))
-            return super().__new__(cls)
 
     def begin(self, progress: Progress) -> None:
         """Called when training begins or goes on, before the first question."""
