@@ -140,6 +140,9 @@ class KeepBest(KeepPolicy):
 
     def wanted(self, infos: Sequence[CheckpointInfo]) -> Dict[str, str]:
         known = [(self.monitor.value(info.metrics), info) for info in infos]
+        logged = {name for info in infos if not info.progress.batch for name in info.metrics}  # at ends of epochs: all
+        if logged and self.monitor.name not in logged:
+            self.monitor.warn_missing(self, logged)
         ranked = sorted(
             ((value, info) for value, info in known if value is not None),
             key=lambda pair: (self.monitor.rank(pair[0]), pair[1].order),

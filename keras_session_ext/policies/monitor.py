@@ -1,10 +1,13 @@
 """Which of two values of a metric is better; shared by the save and the keep policies."""
 
+import logging
 import math
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Iterable, Optional
 
-from keras_session_ext.arguments import Mode
+from keras_session_ext.arguments import Mode, similar
 from keras_session_ext.errors import ConfigError
+
+logger = logging.getLogger("keras_session_ext")
 
 # metrics that grow when a model gets better; everything else is a loss or an error
 _UP = ("acc", "auc", "precision", "recall", "f1", "fbeta", "iou", "r2", "top_k", "topk", "cosine", "bleu")
@@ -32,8 +35,17 @@ class Monitor:
                 "Invalid value for argument `mode`. Expected 'auto', 'min' or 'max'. Received: {!r}".format(mode)
             )
         self.name = name
+        self._warned = False
         up = mode == "max" or (mode == "auto" and any(word in name.lower() for word in _UP))
         self._sign = 1.0 if up else -1.0
+
+    def warn_missing(self, policy: object, logs: Iterable[str]) -> None:
+        """Tells once that a metric is not logged, and which one may have been meant."""
+        if not self._warned:
+            self._warned = True
+            hint = similar(self.name, logs)
+            logger.warning("%r has no effect yet: fit has not logged %r%s It logs: %s.", policy, self.name,
+                           "; " + hint if hint else ".", ", ".join(sorted(logs)))
 
     def value(self, metrics: Dict[str, Any]) -> Optional[float]:
         """The metric as a float, or None where it is missing or not a number."""

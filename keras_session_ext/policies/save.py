@@ -5,7 +5,6 @@ A save policy is a callable `(progress, logs) -> bool`; policies are joined with
 with `logs={}` and after every epoch with the epoch's logs.
 """
 
-import logging
 import signal as signal_module
 import time
 from typing import Any, Callable, Dict, Iterable, List, Optional, Union
@@ -14,8 +13,6 @@ from keras_session_ext.arguments import ChecksKeywords, Mode, Then, choice, dura
 from keras_session_ext.errors import ConfigError
 from keras_session_ext.policies.monitor import Monitor
 from keras_session_ext.progress import Progress
-
-logger = logging.getLogger("keras_session_ext")
 
 
 class SavePolicy(ChecksKeywords):
@@ -248,15 +245,12 @@ class OnBest(SavePolicy):
         self.monitor = Monitor(monitor, mode)
         self.mode = mode
         self.best: Optional[float] = None
-        self._warned = False
 
     def __call__(self, progress: Progress, logs: Dict[str, Any]) -> bool:
         if not logs:
             return False
-        if self.monitor.name not in logs and not self._warned:
-            self._warned = True
-            logger.warning("%r never fires: fit does not log %r. It logs: %s.",
-                           self, self.monitor.name, ", ".join(sorted(logs)))
+        if self.monitor.name not in logs:
+            self.monitor.warn_missing(self, logs)
         value = self.monitor.value(logs)
         due = value is not None and (self.best is None or self.monitor.better(value, self.best))
         if due:

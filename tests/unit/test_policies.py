@@ -214,6 +214,24 @@ def test_on_best_tells_a_wrong_monitor_once_with_the_logged_names(caplog):
     assert "OnBest('val_los')" in message and "'val_los'" in message and "loss, val_loss" in message
 
 
+def test_keep_best_tells_a_wrong_monitor_once_with_what_may_have_been_meant(caplog):
+    def info(epoch, batch, **metrics):
+        progress = Progress(0, epoch, batch, 10 * epoch + batch)
+        return CheckpointInfo("{}-{}".format(epoch, batch), "", progress, 1, 0.0, 1, metrics, "", True)
+
+    policy = KeepBest(1, "val_los")
+    with caplog.at_level(logging.WARNING, "keras_session_ext"):
+        policy.plan([info(0, 5, loss=0.5)])
+        assert not caplog.records, "within an epoch there is no validation yet"
+        KeepBest(1, "val_loss").plan([info(0, 5, loss=0.5), info(1, 0, loss=0.5, val_loss=0.25)])
+        assert not caplog.records
+        for _ in range(2):
+            policy.plan([info(0, 5, loss=0.5), info(1, 0, loss=0.5, val_loss=0.25)])
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message == ("KeepBest(1, 'val_los') has no effect yet: fit has not logged 'val_los'; did you mean "
+                       "'val_loss'? It logs: loss, val_loss.")
+
+
 def test_on_best_is_silent_where_the_metric_is_logged(caplog):
     with caplog.at_level(logging.WARNING, "keras_session_ext"):
         OnBest("loss")(Progress(), {"loss": NAN})
