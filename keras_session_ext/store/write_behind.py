@@ -91,7 +91,7 @@ class _Writer(threading.Thread):
         if self.ident is not None:
             self.join()
         else:
-            files.close(self._fd)  # it has never begun
+            self._close()  # it has not begun
 
     def run(self) -> None:
         try:
@@ -100,7 +100,13 @@ class _Writer(threading.Thread):
             self.error = error
         finally:
             self._slots.release()  # whoever waits for room looks at the error
-            files.close(self._fd)
+            self._close()
+
+    def _close(self) -> None:
+        """Once: a Ctrl-C may come between the thread's beginning and the word of it."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            files.close(fd)
 
     def _taken(self) -> Iterator[Piece]:
         while True:
