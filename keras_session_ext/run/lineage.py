@@ -107,8 +107,9 @@ class Lineage:
         """The checkpoint called `name`, or the newest one of a run that branched off from it."""
         known = self._directory.infos(self.rejected)
         if is_best(name):
-            newest = self.newest(known)
-            if newest is not None and newest.fields.get("asked") == name:
+            followed = bool(known) and reader.read_header(known[0].path).fields.get("asked") == name
+            newest = self.newest(known) if followed else None
+            if newest is not None:
                 return newest
             self.asked = name
         looks_like_path = not is_best(name) and (os.sep in name or name.endswith(".h5"))

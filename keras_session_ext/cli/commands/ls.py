@@ -51,7 +51,8 @@ def _list_checkpoints(out: Output, run: RunDirectory, sort: Optional[str]) -> No
     infos = run.infos(damaged)
     if sort is not None:
         first = ranked(infos, sort, "auto", run.checkpoints)
-        infos = first + [info for info in infos if info not in first]
+        ids = {info.id for info in first}
+        infos = first + [info for info in infos if info.id not in ids]
     total = sum(info.size_bytes for info in infos)
     out.value({"directory": run.path, "checkpoints": [path_arguments.described(info) for info in infos],
                "count": len(infos), "size_bytes": total, "damaged": damaged})
