@@ -121,15 +121,15 @@ def choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
     return known[0]
 
 
-def similar(value: Any, known: Iterable[Any]) -> str:
+def similar(value: Any, known: Iterable[Any], cutoff: float = 0.6) -> str:
     """What a name that is not known may have meant, or nothing.
 
     Examples:
         >>> similar("val_los", ["loss", "val_loss"])
         "did you mean 'val_loss'?"
     """
-    near = difflib.get_close_matches(value, [one for one in known if isinstance(one, str)], n=1) if isinstance(
-        value, str) else []
+    near = difflib.get_close_matches(value, [one for one in known if isinstance(one, str)], n=1,
+                                     cutoff=cutoff) if isinstance(value, str) else []
     return "did you mean {!r}?".format(near[0]) if near else ""
 
 

@@ -7,7 +7,7 @@ import signal
 from typing import Any, Dict, Iterator, List, Sequence
 
 from keras_session_ext import units
-from keras_session_ext.arguments import url_problem
+from keras_session_ext.arguments import similar, url_problem
 from keras_session_ext.config.entries import Entry, Path, Problem, Wrong, dotted
 from keras_session_ext.config.message_text import names, shown
 from keras_session_ext.config.schema_file import properties, session_schema, within
@@ -128,9 +128,8 @@ def _hint_for_text(schema: Dict[str, Any], types: Any, value: str) -> str:
         value = "" if value in signal.Signals.__members__ else value.upper()  # SIGKILL was not meant as SIGILL
         value = value if value.startswith("SIG") else "SIG" + value
     elif "|never|" in schema.get("pattern", ""):
-        choice = ["auto", "must", "never"]
-    near = difflib.get_close_matches(value, choice, n=1, cutoff=cutoff)
-    return "did you mean {!r}?".format(near[0]) if near else ""
+        choice = ["auto", "must", "never", "best"]
+    return similar(value, choice, cutoff)
 
 
 def _missing(entry: Entry, path: Path, keys: List[str]) -> List[Problem]:

@@ -1152,3 +1152,9 @@ def test_nothing_heavy_is_imported():
 def test_a_config_error_without_problems_is_as_it_was():
     error = ConfigError("text")
     assert str(error) == "text" and error.problems == [] and error.args == ("text",)
+
+
+def test_arguments_take_what_configs_take():
+    """The schema and the arguments of Python have the same patterns for durations and sizes."""
+    found = [one["pattern"] for _, one in properties(session_schema()) if "[1-9]" in one.get("pattern", "")]
+    assert set(found) == {units.DURATION.pattern, units.SIZE.pattern} and len(found) == 4
