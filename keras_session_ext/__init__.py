@@ -38,9 +38,10 @@ if TYPE_CHECKING:  # what type checkers see of the names below; a test compares 
     from keras_session_ext.run.lineage import run_id as run_id
     from keras_session_ext.session_file import restore_session as restore_session
     from keras_session_ext.session_file import save_session as save_session
+    from keras_session_ext.store.fetch_checkpoint import fetch_checkpoint as fetch_checkpoint
     from keras_session_ext.store.find_checkpoints import best_checkpoint as best_checkpoint
-    from keras_session_ext.store.run_directory import list_checkpoints as list_checkpoints
-    from keras_session_ext.store.run_directory import verify_checkpoint as verify_checkpoint
+    from keras_session_ext.store.find_checkpoints import list_checkpoints as list_checkpoints
+    from keras_session_ext.store.find_checkpoints import verify_checkpoint as verify_checkpoint
     from keras_session_ext.tensorboard.report_page import report as report
 
 __version__ = "0.1.0"
@@ -56,7 +57,8 @@ _NAMES = {
     "save_session": "session_file", "restore_session": "session_file",
     "run_id": "run.lineage",
     "best_checkpoint": "store.find_checkpoints",
-    "list_checkpoints": "store.run_directory", "verify_checkpoint": "store.run_directory",
+    "fetch_checkpoint": "store.fetch_checkpoint",
+    "list_checkpoints": "store.find_checkpoints", "verify_checkpoint": "store.find_checkpoints",
     "report": "tensorboard.report_page", "plot_timeline": "lifecycle.plot",
     "Progress": "progress", "CheckpointInfo": "progress", "ResumeReport": "progress",
     "SessionError": "errors", "CheckpointNotFound": "errors", "CheckpointCorrupt": "errors",

@@ -3,10 +3,9 @@
 import difflib
 import inspect
 import os
-import re
 from typing import TYPE_CHECKING, Any, Dict, Iterable, Optional, Sequence, Union
 
-from keras_session_ext import units
+from keras_session_ext import units, urls
 from keras_session_ext.errors import ConfigError
 
 if TYPE_CHECKING:  # Python 3.7 has no Literal
@@ -20,9 +19,38 @@ else:
 
 #: what public functions take as a path
 LocalPath = Union[str, "os.PathLike[str]"]
+#: and where a store behind a URL will do
+PathOrUrl = LocalPath
 
-#: a pathlib.Path makes one slash of two; one letter before the colon is a drive of Windows
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
+
+def path_or_url(value: Any, argument: str) -> str:
+    """A path, or the URL of a folder or a file in a store, as text.
+
+    Args:
+        value: what the user gave.
+        argument: its name, for the message.
+
+    Returns:
+        The path, unchanged; of a URL its plain form.
+
+    Raises:
+        ConfigError: it is neither, or a run cannot live there.
+
+    Examples:
+        >>> path_or_url("runs/a", "directory"), path_or_url("s3://bucket/run/", "directory")
+        ('runs/a', 's3://bucket/run')
+        >>> path_or_url("sftp://host/a", "directory")
+        Traceback (most recent call last):
+        keras_session_ext.errors.ConfigError: Invalid value for argument `directory`. …
+    """
+    path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    if not isinstance(path, str) or not path:
+        raise ConfigError("Invalid value for argument `{}`. Expected a path. Received: {!r}".format(argument, value))
+    problem = urls.problem(path)
+    if problem is not None:
+        raise ConfigError("Invalid value for argument `{}`. Expected a path or the URL of a store; {}. Received: "
+                          "{!r}".format(argument, problem, urls.without_secrets(path)))
+    return urls.normalised(path)
 
 
 def local_path(value: Any, argument: str) -> str:
@@ -32,41 +60,21 @@ def local_path(value: Any, argument: str) -> str:
         value: what the user gave.
         argument: its name, for the message.
 
-    Returns:
-        The path, unchanged.
-
     Raises:
-        ConfigError: it is no path, or the URL of a store.
+        ConfigError: it is no path, or a URL.
 
     Examples:
-        >>> local_path("runs/a", "directory")
+        >>> local_path("runs/a", "path")
         'runs/a'
-        >>> local_path("s3://bucket/a", "directory")
+        >>> local_path("s3://bucket/a", "path")
         Traceback (most recent call last):
-        keras_session_ext.errors.ConfigError: Invalid value for argument `directory`. …
+        keras_session_ext.errors.ConfigError: Invalid value for argument `path`. …
     """
-    path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
-    if not isinstance(path, str) or not path:
-        raise ConfigError("Invalid value for argument `{}`. Expected a path. Received: {!r}".format(argument, value))
-    problem = url_problem(path)
-    if problem is not None:
-        raise ConfigError("Invalid value for argument `{}`. Expected a path on a file system of this machine; {}. "
-                          "Received: {!r}".format(argument, problem, path))
+    path = path_or_url(value, argument)
+    if urls.is_url(path):
+        raise ConfigError("Invalid value for argument `{}`. Expected a path on a file system of this machine. "
+                          "Received: {!r}".format(argument, value))
     return path
-
-
-def url_problem(path: str) -> Optional[str]:
-    """Why a path that is a URL cannot be used, or None where it is none.
-
-    Examples:
-        >>> url_problem("gs://bucket/a")
-        'gs:// and other stores behind a URL are not supported yet: name a folder, such as one the store is mounted at'
-    """
-    found = _URL.match(path)
-    if found is None:
-        return None
-    return ("{}:// and other stores behind a URL are not supported yet: name a folder, such as one the store is "
-            "mounted at".format(found.group(1)))
 
 
 def positive(name: str, value: Any) -> int:

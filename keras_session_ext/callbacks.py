@@ -5,8 +5,8 @@ import logging
 import os
 from typing import Any, Dict, List, Optional
 
-from keras_session_ext import backend, files
-from keras_session_ext.arguments import LocalPath, OnError, choice, flag, local_path
+from keras_session_ext import backend, files, urls
+from keras_session_ext.arguments import LocalPath, OnError, PathOrUrl, choice, flag, local_path, path_or_url
 from keras_session_ext.backend.tf1_session.shim import observe
 from keras_session_ext.checkpoint.header import plain_metrics
 from keras_session_ext.errors import ConfigError
@@ -17,6 +17,7 @@ from keras_session_ext.lifecycle.record import Record, place
 from keras_session_ext.policies.keep import KeepLast, KeepPolicy
 from keras_session_ext.policies.save import EveryEpochs, EverySeconds, OnSignal, PolicyLike
 from keras_session_ext.progress import CheckpointInfo, Progress, ResumeReport
+from keras_session_ext.remote_copies import folder_for
 from keras_session_ext.run.copies import directory_of_copy
 from keras_session_ext.run.fit import FitDriver
 from keras_session_ext.run.session import Session
@@ -32,7 +33,8 @@ class SessionCheckpoint(Bound):
     history. The place of this callback in the list does not matter.
 
     Args:
-        directory: where the run lives; made if it is missing. One run at a time.
+        directory: where the run lives: a folder, or the URL of one in a store, such as "s3://bucket/run"; made if it is
+            missing. One run at a time.
         save: when to save; policies joined with `|`, or a function
             `(progress, logs) -> bool`. Default: every epoch, every five minutes,
             and on SIGTERM.
@@ -50,6 +52,9 @@ class SessionCheckpoint(Bound):
         stop_is_final: a fit that a callback has stopped (`stop_training`, such as a time limit) is finished, and
             later starts train no more, unless `epochs` has grown and it was not EarlyStopping; False: the next start
             goes on, whoever has stopped it.
+        staging: where files wait on this machine until a store behind a URL has them: a folder, or "memory". Default: a
+            private one where this machine keeps temporary files. A start of the script on the same machine sends what
+            the process before could not.
 
     Attributes:
         resume_report: the last `ResumeReport`.
@@ -79,18 +84,20 @@ class SessionCheckpoint(Bound):
         **dict.fromkeys(("resume", "load_weights_on_restart"), "say `restore='auto'`, which is the default"),
         "asynchronous": "say `background=`", "async_save": "say `background=`"}
 
-    def __init__(self, directory: LocalPath, save: Optional[PolicyLike] = None, keep: Optional[KeepPolicy] = None,
-                 restore: LocalPath = "auto", background: bool = True, on_error: OnError = "warn", verbose: int = 1,
-                 group: bool = False, witness: bool = True, stop_is_final: bool = True):
+    def __init__(self, directory: PathOrUrl, save: Optional[PolicyLike] = None, keep: Optional[KeepPolicy] = None,
+                 restore: PathOrUrl = "auto", background: bool = True, on_error: OnError = "warn", verbose: int = 1,
+                 group: bool = False, witness: bool = True, stop_is_final: bool = True,
+                 staging: Optional[LocalPath] = None):
         super().__init__()
         if save is None:
             save = EveryEpochs(1) | EverySeconds(300) | OnSignal()
         self._settings: Dict[str, Any] = {
-            "directory": local_path(directory, "directory"), "save": save,
+            "directory": path_or_url(directory, "directory"), "save": save,
             "keep": KeepLast(3) if keep is None else keep, "restore": restore,
             "background": flag("background", background), "on_error": choice("on_error", on_error, ("warn", "raise")),
             "verbose": choice("verbose", verbose, (0, 1)), "group": flag("group", group),
-            "witness": flag("witness", witness), "stop_is_final": flag("stop_is_final", stop_is_final)}
+            "witness": flag("witness", witness), "stop_is_final": flag("stop_is_final", stop_is_final),
+            "staging": None if staging is None else local_path(staging, "staging")}
         self._is_copy = False
         self._make_session(self._settings["directory"])
 
@@ -203,7 +210,9 @@ class SessionLogger(Bound):
     once, and training goes on.
 
     Args:
-        log_dir: what `tensorboard --logdir` is given, or a folder below it; made if it is missing.
+        log_dir: what `tensorboard --logdir` is given, or a folder below it; made if it is missing. Of a URL such as
+            "s3://bucket/run/tensorboard" the file is written here, and copied there every minute and where much has
+            happened; TensorBoard reads it there.
 
     Raises:
         ConfigError: `log_dir` is no path.
@@ -215,8 +224,10 @@ class SessionLogger(Bound):
         >>> # model.fit(x, y, epochs=20, callbacks=callbacks)
     """
 
-    def __init__(self, log_dir: LocalPath):
-        self._log_dir = os.path.abspath(local_path(log_dir, "log_dir"))
+    def __init__(self, log_dir: PathOrUrl):
+        self._log_dir = path_or_url(log_dir, "log_dir")
+        if not urls.is_url(self._log_dir):
+            self._log_dir = os.path.abspath(self._log_dir)
         super().__init__()
         self._writer: Any = None
         self._record: Any = None  # of its own, where no SessionCheckpoint keeps one
@@ -267,11 +278,12 @@ class SessionLogger(Bound):
         return EventWriter(self._log_dir)
 
     def _open(self) -> None:
+        folder = folder_for(self._log_dir) if urls.is_url(self._log_dir) else self._log_dir
         try:
-            files.make_directory(self._log_dir, 0o777)
+            files.make_directory(folder, 0o777)
         except OSError:
             pass  # the record tells it, when it writes
-        self._record.open(os.path.join(self._log_dir, journal.NAME))
+        self._record.open(os.path.join(folder, journal.NAME))
 
     # -- alone: the hooks that a SessionCheckpoint's session has otherwise
 

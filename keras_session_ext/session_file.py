@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any, Sequence
 
 from keras_session_ext import backend, state
-from keras_session_ext.arguments import LocalPath, local_path
+from keras_session_ext.arguments import LocalPath, PathOrUrl, local_path, path_or_url
 from keras_session_ext.backend.layers_and_variables import weights_of
 from keras_session_ext.checkpoint import reader
 from keras_session_ext.checkpoint.encoder import Encoder
@@ -76,14 +76,14 @@ def save_session(model: Any, path: LocalPath) -> str:
     return path
 
 
-def restore_session(model: Any, path: LocalPath) -> ResumeReport:
+def restore_session(model: Any, path: PathOrUrl) -> ResumeReport:
     """Restores a model from a checkpoint, outside `fit`.
 
     Everything is checked before the first variable is assigned.
 
     Args:
         model: a built Keras model of the same structure.
-        path: a file of `save_session` or of `SessionCheckpoint`.
+        path: a file of `save_session` or of `SessionCheckpoint`, or its URL.
 
     Returns:
         A `ResumeReport`.
@@ -96,13 +96,13 @@ def restore_session(model: Any, path: LocalPath) -> ResumeReport:
     Examples:
         >>> # report = restore_session(model, "model.h5")
     """
-    candidate = read(local_path(path, "path"))
+    candidate = read(path_or_url(path, "path"))
     run = _run(model)
     with run.family.inside(model):
         return _restore(candidate, run, model, path)
 
 
-def _restore(candidate: Candidate, run: state.Run, model: Any, path: LocalPath) -> ResumeReport:
+def _restore(candidate: Candidate, run: state.Run, model: Any, path: PathOrUrl) -> ResumeReport:
     states = dict(candidate.states)
     states.setdefault(state.model_objects.NAME, state.model_objects.NOTHING)
     run.report = report = ResumeReport(candidate.info.id, candidate.info.progress)

@@ -6,13 +6,14 @@ a tensor is read, so that listings begin at once.
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from keras_session_ext.checkpoint import header
-from keras_session_ext.errors import CheckpointCorrupt, CheckpointNotFound
+from keras_session_ext.errors import CheckpointCorrupt, CheckpointNotFound, SessionError
 from keras_session_ext.progress import CheckpointInfo
+from keras_session_ext.remote_files import StoreError
+from keras_session_ext.store.choose import open_file as open_anywhere
 from keras_session_ext.store.contract import StoredFile
-from keras_session_ext.store.local import LocalFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,8 +46,8 @@ class Opened:
     """A checkpoint that is open; what is read of it is verified.
 
     Args:
-        path: the file.
-        open_file: opens it, where that is not for this machine's file system to do.
+        path: the file, or its URL.
+        open_file: opens it, where that is not to be told from the path.
 
     Attributes:
         head: its `Header`.
@@ -56,7 +57,7 @@ class Opened:
         CheckpointCorrupt: here and in every method: damaged, foreign or of a newer format.
     """
 
-    def __init__(self, path: str, open_file: OpenFile = LocalFile):
+    def __init__(self, path: str, open_file: OpenFile = open_anywhere):
         self.path = path
         self._file = _open(path, open_file)
         try:
@@ -106,23 +107,50 @@ class Opened:
                 told(len(piece))
             _compare(row, digest.hexdigest())
 
-    def check_rest(self, told: Callable[[int], None] = lambda nbytes: None) -> None:
+    def tensors(self) -> "Dict[str, np.ndarray]":
+        """All tensors by name, as the table has them, and every other byte verified."""
+        made: "Dict[str, np.ndarray]" = {}
+
+        def take(row: header.TensorRow) -> None:
+            made[row.name] = self.tensor(row)
+
+        self._walk(take, lambda nbytes: None)
+        return {row.name: made[row.name] for row in self.head.rows}
+
+    def check_all(self, told: Callable[[int], None] = lambda nbytes: None) -> None:
+        """Verifies every byte in little memory; `told` is given the number of bytes after each piece."""
+        told(self.head.block)
+        self._walk(lambda row: self.check(row, told), told)
+
+    def check_rest(self) -> None:
         """Verifies the bytes that belong to no tensor, and that no name stands twice."""
+        self._walk(None, lambda nbytes: None)
+
+    def _walk(self, visit: Optional[Callable[[header.TensorRow], None]], told: Callable[[int], None]) -> None:
+        """Goes once through the file, from the front to the end, which a store is asked for in ranges."""
         import xxhash
 
-        digest = xxhash.xxh3_128()
-        with _by_name(self.path):
-            for offset, nbytes in header.gaps(self.head.rows, self.head.block, self.head.info.size_bytes):
+        rows, digest, seen = self.head.rows, xxhash.xxh3_128(), set()
+        for row in rows:
+            if row.name in seen:
+                raise _corrupt(self.path, CheckpointCorrupt(
+                    "its tensor {!r} stands twice in the table".format(row.name)))
+            seen.add(row.name)
+        parts: List[Tuple[int, int, Optional[header.TensorRow]]] = [
+            (offset, nbytes, None) for offset, nbytes in header.gaps(rows, self.head.block, self.head.info.size_bytes)]
+        if visit is not None:
+            self._file.expect_all()
+            parts += [(row.offset, row.nbytes, row) for row in rows]
+        for offset, nbytes, tensor in sorted(parts, key=lambda part: part[:2]):
+            if tensor is not None and visit is not None:
+                visit(tensor)
+                continue
+            with _by_name(self.path):
                 for piece in _pieces(self._file, offset, nbytes):
                     digest.update(piece)
                     told(len(piece))
-            if digest.hexdigest() != self.head.fields.get("hdf5"):
-                raise CheckpointCorrupt("its HDF5 structure was altered (checksum differs)")
-            seen = set()
-            for row in self.head.rows:
-                if row.name in seen:
-                    raise CheckpointCorrupt("its tensor {!r} stands twice in the table".format(row.name))
-                seen.add(row.name)
+        if digest.hexdigest() != self.head.fields.get("hdf5"):
+            raise _corrupt(self.path, CheckpointCorrupt("its HDF5 structure was altered (checksum differs)"))
 
 
 def _pieces(file: StoredFile, offset: int, nbytes: int) -> Iterator[memoryview]:
@@ -152,6 +180,8 @@ def _by_name(path: str) -> Iterator[None]:
     """Names the file in what goes wrong with it."""
     try:
         yield
+    except StoreError as error:
+        raise _unknown(path, error) from error
     except (CheckpointCorrupt, OSError) as error:
         raise _corrupt(path, error)
 
@@ -161,8 +191,16 @@ def _open(path: str, open_file: OpenFile) -> StoredFile:
         return open_file(path)
     except (FileNotFoundError, ValueError):  # ValueError: a zero byte in the name
         raise CheckpointNotFound("There is no checkpoint {}.".format(path))
+    except StoreError as error:
+        raise _unknown(path, error) from error
     except OSError as error:
         raise _corrupt(path, error)
+
+
+def _unknown(path: str, error: StoreError) -> SessionError:
+    """A store that does not answer says nothing of the file: it must not be passed over for an older one."""
+    return SessionError("Cannot read {}: {}. Nothing was changed; try again when the store answers.".format(
+        path, error))
 
 
 def _fill(file: StoredFile, target: Any, offset: int) -> None:
@@ -197,7 +235,7 @@ def _read_header(file: StoredFile, path: str) -> Header:
     return Header(header.info(fields, path), fields, header.rows(fields, block, size), block)
 
 
-def read_header(path: str, open_file: OpenFile = LocalFile) -> Header:
+def read_header(path: str, open_file: OpenFile = open_anywhere) -> Header:
     """Reads and checks the header alone.
 
     Raises:
@@ -208,7 +246,7 @@ def read_header(path: str, open_file: OpenFile = LocalFile) -> Header:
         return opened.head
 
 
-def read_checkpoint(path: str, open_file: OpenFile = LocalFile) -> "Tuple[Header, Dict[str, np.ndarray]]":
+def read_checkpoint(path: str, open_file: OpenFile = open_anywhere) -> "Tuple[Header, Dict[str, np.ndarray]]":
     """Reads a whole checkpoint, every byte of it verified.
 
     Returns:
@@ -219,9 +257,7 @@ def read_checkpoint(path: str, open_file: OpenFile = LocalFile) -> "Tuple[Header
         CheckpointCorrupt: any byte differs from what was written.
     """
     with Opened(path, open_file) as opened:
-        tensors = {row.name: opened.tensor(row) for row in opened.head.rows}
-        opened.check_rest()
-        return opened.head, tensors
+        return opened.head, opened.tensors()
 
 
 def verify(path: str, told: Callable[[int], None] = lambda nbytes: None) -> Header:
@@ -239,17 +275,14 @@ def verify(path: str, told: Callable[[int], None] = lambda nbytes: None) -> Head
         CheckpointCorrupt: any byte differs from what was written.
     """
     with Opened(path) as opened:
-        told(opened.head.block)
-        for row in opened.head.rows:
-            opened.check(row, told)
-        opened.check_rest(told)
+        opened.check_all(told)
         return opened.head
 
 
 def is_ours(path: str) -> bool:
     """Whether a file begins like one of our checkpoints."""
     try:
-        file = LocalFile(os.path.realpath(path))
+        file = open_anywhere(os.path.realpath(path))
     except OSError:
         return False
     try:

@@ -12,9 +12,11 @@ import sys
 import time
 from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 
-from keras_session_ext import __version__, file_locks, files
+from keras_session_ext import __version__, file_locks, files, remote_files, urls
 from keras_session_ext.backend import installed
 from keras_session_ext.cli import readable
+from keras_session_ext.errors import ConfigError
+from keras_session_ext.store.find_runs import runs_below
 from keras_session_ext.store.run_directory import RunDirectory
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
@@ -172,6 +174,9 @@ def _import(one: installed.Installed) -> Tuple[bool, str]:
 
 def file_system(directory: str) -> Iterator[Check]:
     """Tries the place with small files that are removed again."""
+    if urls.is_url(directory):
+        yield from _store(directory)
+        return
     place = os.path.abspath(directory)
     while not os.path.isdir(place) and os.path.dirname(place) != place:
         place = os.path.dirname(place)
@@ -182,6 +187,31 @@ def file_system(directory: str) -> Iterator[Check]:
                 _WORDS.get(kind, "hard links and locks may be missing" if kind.startswith("fuse") else ""))
     yield _space(place)
     yield from _tried(place)
+
+
+def _store(url: str) -> Iterator[Check]:
+    """Tries a store with a small object."""
+    yield Check("store", "URL", url)
+    trial = urls.join(url, ".doctor-{}".format(os.urandom(4).hex()))
+    try:
+        runs = runs_below(url)
+        yield Check("store", "readable", "yes, {} below it".format(readable.count(len(runs), "run")))
+        remote_files.create(trial, b"1")
+        try:
+            try:
+                remote_files.create(trial, b"2")
+                yield Check("store", "conditional writes", "no: an object is made in the place of another", PROBLEM,
+                            "Update its client (pip install -U s3fs gcsfs adlfs), or use a gateway that knows "
+                            "If-None-Match.")
+            except FileExistsError:
+                yield Check("store", "conditional writes", "yes")
+            yield Check("store", "reads by ranges", "yes" if remote_files.read(trial, 0, 1) == b"1" else "no")
+        finally:
+            remote_files.remove(trial)
+        yield Check("store", "writable", "yes")
+    except (OSError, ConfigError) as error:
+        yield Check("store", "usable", "no: {}".format(error), PROBLEM, "Look at the URL, the credentials in the "
+                    "environment and what this user may do there.")
 
 
 def _kind(place: str) -> str:

@@ -5,27 +5,36 @@ from typing import Any, Dict, List, Optional
 
 import click
 
-from keras_session_ext import files
-from keras_session_ext.arguments import url_problem
+from keras_session_ext import files, urls
 from keras_session_ext.errors import CheckpointNotFound
 from keras_session_ext.progress import CheckpointInfo
 from keras_session_ext.store.find_checkpoints import is_best, named
-from keras_session_ext.store.find_runs import is_run, runs_below
+from keras_session_ext.store.find_runs import is_folder, is_run, runs_below
 from keras_session_ext.store.run_directory import RunDirectory
 
 
-class LocalPath(click.Path):
+class PathOrUrl(click.Path):
+    """A path, or the URL of a store."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        problem = urls.problem(str(value))
+        if problem is not None:
+            self.fail("{!r}: {}.".format(urls.without_secrets(str(value)), problem), param, ctx)
+        return super().convert(urls.normalised(str(value)), param, ctx)
+
+
+class LocalPath(PathOrUrl):
     """A path, but no URL."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        problem = url_problem(str(value))
-        if problem is not None:
-            self.fail("{!r}: {}.".format(str(value), problem), param, ctx)
-        return super().convert(value, param, ctx)
+        path = super().convert(value, param, ctx)
+        if urls.is_url(str(path)):
+            self.fail("{!r}: expected a path on a file system of this machine.".format(path), param, ctx)
+        return path
 
 
-LOCAL_PATH = LocalPath()
-in_directory = click.option("-d", "--directory", metavar="DIRECTORY", type=LOCAL_PATH,
+LOCAL_PATH, PATH_OR_URL = LocalPath(), PathOrUrl()
+in_directory = click.option("-d", "--directory", metavar="DIRECTORY", type=PATH_OR_URL,
                             help="The run directory, where an id is given.")
 
 
@@ -37,12 +46,12 @@ def run_directory(path: str) -> RunDirectory:
     """
     if is_run(path):
         return RunDirectory(path)
-    parent, name = os.path.split(os.path.abspath(path))
+    parent, name = os.path.split(path if urls.is_url(path) else os.path.abspath(path))
     if name == "checkpoints" and is_run(parent):
         return RunDirectory(parent)
-    if not files.exists(path):
+    if not (is_folder(path) if urls.is_url(path) else files.exists(path)):
         raise CheckpointNotFound("There is no directory {}.".format(path))
-    if not os.path.isdir(path):
+    if not is_folder(path):
         raise CheckpointNotFound("{} is a file. Expected a run directory: what SessionCheckpoint was given.".format(
             path))
     runs = runs_below(path)
@@ -84,8 +93,10 @@ def locate(name: str, directory: Optional[str] = None, rejected: Optional[List[s
         CheckpointNotFound: there is none; the message names the nearest.
     """
     if directory is None:
-        if os.path.isdir(name):
+        if is_folder(name):
             return newest(run_directory(name), rejected).path
+        if urls.is_url(name) and name.endswith(".h5"):
+            return name
         if files.exists(name):
             return os.path.realpath(name)
     folder, id = ("", name) if is_best(name) else os.path.split(name)

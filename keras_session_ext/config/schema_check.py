@@ -6,8 +6,8 @@ import math
 import signal
 from typing import Any, Dict, Iterator, List, Sequence
 
-from keras_session_ext import units
-from keras_session_ext.arguments import similar, url_problem
+from keras_session_ext import units, urls
+from keras_session_ext.arguments import similar
 from keras_session_ext.config.entries import Entry, Path, Problem, Wrong, dotted
 from keras_session_ext.config.message_text import names, shown
 from keras_session_ext.config.schema_file import properties, session_schema, within
@@ -111,8 +111,8 @@ def _hint(schema: Dict[str, Any], value: Any) -> str:
 
 
 def _hint_for_text(schema: Dict[str, Any], types: Any, value: str) -> str:
-    if url_problem(value) is not None:
-        return str(url_problem(value))
+    if urls.problem(value) is not None:
+        return str(urls.problem(value))
     if schema.get("reads_as") == "seconds":
         return units.duration_hint(value)
     if schema.get("reads_as") == "bytes":

@@ -17,8 +17,9 @@ import threading
 import time
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional
 
-from keras_session_ext import file_locks, files
+from keras_session_ext import file_locks, files, urls
 from keras_session_ext.lifecycle.events import LifecycleEvent
+from keras_session_ext.lifecycle.journal_segments import read_segments
 from keras_session_ext.lifecycle.totals import Totals
 
 logger = logging.getLogger("keras_session_ext")
@@ -83,7 +84,7 @@ class Journal:
                     logger.warning("Another program has locked the journal %s. Training does not wait for it.",
                                    self.path)
                 self._patience = PATIENCE_SECONDS if lines.is_ours else 0.0
-                lines.append(_repair(lines) + _line(event))
+                lines.append(_repair(lines) + line_of(event))
                 size = lines.size_bytes()
             if size > self._limit and (self._summary is None or not self._summary.is_alive()):
                 self._limit = size + size // 4  # if it cannot be done now, not at once again
@@ -104,9 +105,9 @@ class Journal:
             data = data[:files.read_at(fd, data, begin)]
             read = data[:data.rfind(b"\n") + 1]
             kept = summarise(parse(bytes(read).split(b"\n")).events)
-            made = b"".join(map(_line, kept))
+            made = b"".join(map(line_of, kept))
             if len(made) > len(read) * 3 // 4:  # a story of very many processes
-                made = b"".join(map(_line, summarise(kept, story=frozenset())))
+                made = b"".join(map(line_of, summarise(kept, story=frozenset())))
             with file_locks.Lines(self.path, self._mode) as lines:
                 if lines.is_ours and files.is_at(fd, self.path):  # else another time
                     rest = bytearray(max(0, lines.size_bytes() - begin - len(read)))
@@ -150,7 +151,7 @@ def read_journal(path: str) -> Reading:
     """Reads a journal; lines that are torn, foreign or hostile are counted, never trusted.
 
     Args:
-        path: the file, or the run directory that holds it.
+        path: the file, or the run directory that holds it, which may be a URL.
 
     Returns:
         A `Reading`; empty where there is no journal.
@@ -163,6 +164,8 @@ def read_journal(path: str) -> Reading:
         Reading(events=[], skipped=0)
     """
     path = os.fspath(path)
+    if urls.is_url(path):
+        return parse(read_segments(urls.normalised(path)).split(b"\n"))
     if os.path.isdir(path):
         path = os.path.join(path, NAME)
     try:
@@ -246,7 +249,8 @@ def summarise(events: List[LifecycleEvent], story: Any = _STORY) -> List[Lifecyc
     return [*kept, LifecycleEvent("summary", last.time, plain(figures), last.seq, last.process), *newer]
 
 
-def _line(event: LifecycleEvent) -> bytes:
+def line_of(event: LifecycleEvent) -> bytes:
+    """An event as a line of the journal."""
     fields = {"seq": event.seq, "time": event.time, "kind": event.kind, "process": event.process,
               "figures": event.figures}
     return json.dumps(fields, allow_nan=False, separators=(",", ":")).encode() + b"\n"

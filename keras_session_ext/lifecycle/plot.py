@@ -2,7 +2,7 @@
 
 from typing import Any, Dict
 
-from keras_session_ext.arguments import LocalPath
+from keras_session_ext.arguments import PathOrUrl
 from keras_session_ext.lifecycle.read_timeline import read_timeline
 
 #: lane -> colour; the tab's own, in its light theme
@@ -13,11 +13,11 @@ _MARKERS = {"checkpoint": ("v", "#1f7a3d", "checkpoint"), "save_failed": ("X", "
             "signal": ("*", "#b7950b", "signal")}
 
 
-def plot_timeline(directory: LocalPath, axes: Any = None) -> Any:
+def plot_timeline(directory: PathOrUrl, axes: Any = None) -> Any:
     """Draws the life of a run with matplotlib.
 
     Args:
-        directory: the run directory.
+        directory: the run directory, or its URL.
         axes: matplotlib axes to draw into; made if there are none.
 
     Returns:

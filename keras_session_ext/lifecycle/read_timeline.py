@@ -2,7 +2,7 @@
 
 from typing import Any, Dict
 
-from keras_session_ext.arguments import local_path
+from keras_session_ext.arguments import path_or_url
 from keras_session_ext.errors import CheckpointNotFound
 from keras_session_ext.lifecycle.journal import read_journal
 from keras_session_ext.lifecycle.timeline import timeline, title
@@ -12,12 +12,12 @@ def read_timeline(directory: Any) -> Dict[str, Any]:
     """What the views draw of a run.
 
     Args:
-        directory: the run directory.
+        directory: the run directory, or its URL.
 
     Raises:
         CheckpointNotFound: there is no journal in it.
     """
-    directory = local_path(directory, "directory")
+    directory = path_or_url(directory, "directory")
     events, skipped = read_journal(directory)
     if not events:
         raise CheckpointNotFound(

@@ -24,6 +24,8 @@ logger = logging.getLogger("keras_session_ext")
 BEAT_SECONDS = 10.0
 #: how often it notes how far it has come
 NOTE_SECONDS = 0.5
+#: how long the end of the process waits for the journal's last words
+END_SECONDS = 10.0
 #: told by the shim, which knows of no run
 OUTSIDE = ("graph_built", "session_created", "variables_initialised", "session_closed")
 
@@ -41,6 +43,7 @@ class Record:
         journal: None until it is open.
         fitting: whether a fit is on its way.
         note: where a last sign of life is left, by name and figure.
+        send: makes sure within so many seconds that what the journal says is safe.
     """
 
     _current: Any = None  # a reference to the one whose run is being worked on
@@ -54,6 +57,7 @@ class Record:
         self._old_error: Any = None  # what Python remembered when fit began
         self._alive = 0.0  # time.monotonic() of the last sign of life
         self.note: Callable[..., None] = lambda **place: None
+        self.send: Callable[[float], None] = lambda timeout_seconds: None
         self._describe = describe
         self._sinks: List[Any] = []
         self._following: List[Any] = []  # the sinks that are open
@@ -177,6 +181,7 @@ class Record:
             self.fit_failed()
         if not self._signalled:
             self.emit("finished")
+            self.send(END_SECONDS)
         self._ended = True
 
     # -- fit, evaluate and predict
@@ -225,6 +230,8 @@ class Record:
         """A signal was answered; one that ends the process is its last word."""
         self.emit("signal_received", ends=ends, seconds=self.fit_seconds(), **figures)
         self._signalled = self._signalled or ends
+        if ends:
+            self.send(END_SECONDS)
 
     def evaluate_started(self, **figures: Any) -> None:
         self._evaluating = True

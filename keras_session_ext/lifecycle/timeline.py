@@ -9,6 +9,7 @@ import os
 import time
 from typing import Any, Dict, Iterable, List, Optional
 
+from keras_session_ext import urls
 from keras_session_ext.lifecycle.events import LifecycleEvent
 from keras_session_ext.lifecycle.totals import Totals, number, whole
 
@@ -251,4 +252,4 @@ def spell(seconds: float) -> str:
 
 def title(directory: str) -> str:
     """A run's name for people: the last part of its path."""
-    return os.path.basename(os.path.abspath(directory)) or directory
+    return os.path.basename(directory if urls.is_url(directory) else os.path.abspath(directory)) or directory

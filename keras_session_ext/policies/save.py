@@ -268,6 +268,10 @@ class OnBest(SavePolicy):
         return "OnBest({!r}{})".format(self.monitor.name, mode)
 
 
+#: how long the end of a process waits for the save in flight
+_GRACE_SECONDS = 60.0
+
+
 class OnSignal(SavePolicy):
     """Saves when the process receives one of `signals`.
 
@@ -282,13 +286,17 @@ class OnSignal(SavePolicy):
         *signals: from the `signal` module, or their names. Default: SIGTERM.
         then: "requeue" puts the job back into SLURM's queue (`scontrol requeue`) once the save is durable: for the
             signal that `sbatch --signal=B:USR1@120` sends before the time is up.
+        grace_seconds: how long the process has to end, as whoever sends the signal grants it: a number, or "2m". Where
+            a store is too slow to take the newest checkpoint in that time, the one on its way is finished instead.
 
     Examples:
         >>> OnSignal("SIGTERM") | OnSignal("SIGUSR1", then="requeue")
         OnSignal(SIGTERM) | OnSignal(SIGUSR1, then='requeue')
     """
 
-    def __init__(self, *signals: Union[int, str], then: Optional[Then] = None):
+    def __init__(self, *signals: Union[int, str], then: Optional[Then] = None,
+                 grace_seconds: Union[float, str] = _GRACE_SECONDS):
+        self.grace_seconds = duration("grace_seconds", grace_seconds)
         self.signals = [self._signal(one) for one in (signals or (signal_module.SIGTERM,))]
         self.then = None if then is None else choice("then", then, ("requeue",))
         self.received = 0  # a plain attribute: all a signal handler may touch
@@ -310,5 +318,7 @@ class OnSignal(SavePolicy):
         return bool(self.received)
 
     def __repr__(self) -> str:
-        then = [] if self.then is None else ["then={!r}".format(self.then)]
-        return "OnSignal({})".format(", ".join([one.name for one in self.signals] + then))
+        more = [] if self.then is None else ["then={!r}".format(self.then)]
+        if self.grace_seconds != _GRACE_SECONDS:
+            more.append("grace_seconds={:g}".format(self.grace_seconds))
+        return "OnSignal({})".format(", ".join([one.name for one in self.signals] + more))

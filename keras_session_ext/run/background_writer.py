@@ -16,26 +16,43 @@ class BackgroundWriter:
         self._pid = os.getpid()
         self._condition = threading.Condition()
         self._waiting: Optional[Callable[[], None]] = None
+        self._dropped: Optional[Callable[[], None]] = None  # to be called where that one is
         self._busy = False
         self._thread: Optional[threading.Thread] = None
 
-    def submit(self, job: Callable[[], None], if_free: bool = False) -> None:
+    def submit(self, job: Callable[[], None], if_free: bool = False,
+               dropped: Optional[Callable[[], None]] = None) -> None:
         """Hands a save over; one that still waits is dropped for it.
 
         Args:
             job: it.
             if_free: nothing is dropped for it; it is left, where another one waits.
+            dropped: is called, where it is dropped for another.
         """
         if os.getpid() != self._pid:
             BackgroundWriter.__init__(self)  # a forked child has no thread, and may have its lock taken for ever
         with self._condition:
             if if_free and self._waiting is not None:
                 return
-            self._waiting = job
+            given_up, self._waiting, self._dropped = self._dropped, job, dropped
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="keras-session-writer", daemon=True)
                 self._thread.start()
             self._condition.notify_all()
+        if given_up is not None:
+            given_up()
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether a save waits for the one in flight."""
+        return self._waiting is not None
+
+    def withdraw(self) -> bool:
+        """Takes back the save that waits, and drops nothing of it; False where none does."""
+        with self._condition:
+            found, self._waiting, self._dropped = self._waiting, None, None
+            self._condition.notify_all()
+        return found is not None
 
     def drain(self, timeout_seconds: float) -> bool:
         """Waits until nothing is in flight; False if the limit came first."""
@@ -57,7 +74,7 @@ class BackgroundWriter:
                     if not self._condition.wait(60) and self._waiting is None:
                         self._thread = None  # idle: the next save starts a thread anew
                         return
-                job, self._waiting, self._busy = self._waiting, None, True
+                job, self._waiting, self._dropped, self._busy = self._waiting, None, None, True
             try:
                 job()  # jobs catch their own errors
             finally:

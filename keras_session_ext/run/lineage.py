@@ -11,7 +11,8 @@ from typing import Any, Dict, List, NamedTuple, Optional
 
 import numpy as np
 
-from keras_session_ext.arguments import LocalPath, flag, local_path, similar
+from keras_session_ext import urls
+from keras_session_ext.arguments import PathOrUrl, flag, path_or_url, similar
 from keras_session_ext.checkpoint import reader
 from keras_session_ext.errors import CheckpointCorrupt, CheckpointNotFound, ConfigError
 from keras_session_ext.progress import CheckpointInfo
@@ -53,7 +54,7 @@ def as_restore_setting(restore: Any) -> str:
         raise ConfigError("Invalid value for argument `restore`. Expected 'auto' (the newest), 'must', 'never', "
                           "'best', 'best:val_loss', a checkpoint id or a path{}. Received: {!r}".format(
                               "; " + hint.rstrip("?") if hint else "", restore))
-    return local_path(restore, "restore")
+    return path_or_url(restore, "restore")
 
 
 class Lineage:
@@ -141,7 +142,7 @@ class Lineage:
         self.infos = [info for info in self.infos if info.id not in ids]
 
 
-def run_id(directory: LocalPath, restore: LocalPath = "auto", group: bool = False) -> str:
+def run_id(directory: PathOrUrl, restore: PathOrUrl = "auto", group: bool = False) -> str:
     """The id of the run that a training in a directory goes on with, or that it will begin: known before it begins.
 
     Experiment trackers go on with the same run after a resume, when this is what they call it. It stays the same over
@@ -166,7 +167,7 @@ def run_id(directory: LocalPath, restore: LocalPath = "auto", group: bool = Fals
         >>> run_id(folder) == run_id(folder)
         True
     """
-    place, asked = RunDirectory(local_path(directory, "directory"), flag("group", group)), as_restore_setting(restore)
+    place, asked = RunDirectory(path_or_url(directory, "directory"), flag("group", group)), as_restore_setting(restore)
     if asked not in ("auto", "must", "never"):
         lineage = Lineage(place, asked)
         return lineage.run if lineage.infos else place.reserve_run()
@@ -179,7 +180,7 @@ def run_id(directory: LocalPath, restore: LocalPath = "auto", group: bool = Fals
 
 def read(path: str) -> Candidate:
     """Reads and verifies a checkpoint anywhere."""
-    return _candidate(*reader.read_checkpoint(os.path.realpath(path)))
+    return _candidate(*reader.read_checkpoint(path if urls.is_url(path) else os.path.realpath(path)))
 
 
 def _candidate(head: reader.Header, tensors: Dict[str, np.ndarray]) -> Candidate:

@@ -16,6 +16,7 @@ from keras_session_ext.progress import CheckpointInfo
 from keras_session_ext.run.background_writer import BackgroundWriter
 from keras_session_ext.run.lineage import Lineage
 from keras_session_ext.run.snapshot import Snapshot
+from keras_session_ext.run.uploads import Upload, Uploads
 from keras_session_ext.store.run_directory import RunDirectory
 
 logger = logging.getLogger("keras_session_ext")
@@ -25,6 +26,8 @@ _LARGEST = 8  # tensors that the journal names
 
 #: how long the end of training waits for a save in flight, and the exit of the process
 DRAIN_SECONDS, EXIT_SECONDS = 600.0, 60.0
+#: how long the last words of the journal are waited for
+SEND_SECONDS = 15.0
 
 _in_use: "weakref.WeakSet[Saves]" = weakref.WeakSet()  # and those in flight, which their threads keep
 if hasattr(os, "register_at_fork"):
@@ -46,6 +49,7 @@ class Saves:
         last_id: the newest checkpoint of this process, or the one it resumed from.
         done: all of this process, oldest first.
         encoder: makes the files.
+        decided: what `settle` left for the next start, and why, with "; " behind it; or nothing.
     """
 
     def __init__(self, directory: RunDirectory, keep: Any, background: bool, on_error: str, record: Record):
@@ -58,7 +62,9 @@ class Saves:
         self._on_error = on_error
         self._record = record
         self.encoder = Encoder()
+        self.decided = ""
         self._writer = BackgroundWriter()
+        self._uploads = Uploads(self._upload_failed)
         self._going = False
         self._failure: Optional[BaseException] = None
         _in_use.add(self)
@@ -108,35 +114,82 @@ class Saves:
         """Waits for the save in flight, and lets go of the memory; False if the save goes on."""
         is_over = self.drain(DRAIN_SECONDS)
         self.encoder.release()
+        self.directory.send(SEND_SECONDS)
         return is_over
 
     def ended(self) -> bool:
         """Whether the saves that went on when this was asked last are over."""
         was_going = self._going
-        self._going = was_going and not self._writer.drain(0)
+        self._going = was_going and not self.drain(0)
         return was_going and not self._going
 
     def drain(self, timeout_seconds: float) -> bool:
-        """Waits for the save in flight; False if the limit came first."""
-        return self._writer.drain(timeout_seconds)
+        """Waits for the saves in flight; False if the limit came first."""
+        end = time.monotonic() + timeout_seconds
+        return self._writer.drain(timeout_seconds) and self._uploads.drain(max(0.0, end - time.monotonic()))
+
+    def settle(self, id: Optional[str], grace_seconds: float) -> bool:
+        """The process ends: what can be durable in time is.
+
+        Args:
+            id: of the checkpoint that was asked for; None where all is there.
+            grace_seconds: how long there is.
+
+        Returns:
+            Whether it is durable, or, where the store is too slow for it (`decided` says so), the one before it.
+        """
+        self._writer.drain(grace_seconds)
+        why = self._uploads.choose(grace_seconds)
+        self.decided = why + "; " if why else ""
+        return self.drain(grace_seconds) and (bool(why) or id in (None, self.last_id))
+
+    def left(self) -> str:
+        """What goes on behind, for a message."""
+        return self._uploads.left() or "the last save goes on in the background"
 
     def _write(self, snapshot: Snapshot, began: float, stall: Optional[float]) -> None:
-        """On the writer's thread: file, name, then retention."""
+        """On the writer's thread: file, name, then retention; in a store the last two are another thread's."""
+        fields = snapshot.fields
+        id, step = fields["id"], fields["progress"]["step"]
         try:
-            image, fields = snapshot.image(self.encoder, parent=self.last_id), snapshot.fields
-            self.directory.publish(fields["id"], image)
-            durable = time.monotonic() - began
-            info = header.info(dict(fields, size_bytes=image.size_bytes), self.directory.path_of(fields["id"]))
-            self.last_id = info.id
-            self.done.append(info)
-            self._record.emit("checkpoint_saved", stall_seconds=durable if stall is None else stall,
-                              durable_seconds=durable, directory=self.directory.path,
-                              **dict(figures(info), **_contents(image)))
-            self._retain(info)
+            image = snapshot.image(self.encoder, parent=self.last_id)
+            info = header.info(dict(fields, size_bytes=image.size_bytes), self.directory.path_of(id))
+            more = dict(figures(info), **_contents(image))
+            if not self.directory.is_far or stall is None:
+                self.directory.publish(id, image)
+                self._acknowledge(info, more, began, stall)
+                return
+            staged = self.directory.stage(id, image)
+            more["staged_seconds"] = time.monotonic() - began
+
+            def publish() -> None:
+                self.directory.publish_staged(staged)
+                self._acknowledge(info, more, began, stall)
+
+            self._uploads.submit(Upload("step {}".format(step), staged, publish))
         except BaseException as error:  # told on the training thread
-            self._record.emit("save_failed", error="{}: {}".format(type(error).__name__, error),
-                              step=snapshot.fields["progress"]["step"])
+            self._tell_failure(error, step)
             self._failure = error
+
+    def _acknowledge(self, info: CheckpointInfo, more: Dict[str, Any], began: float, stall: Optional[float]) -> None:
+        durable = time.monotonic() - began
+        self.last_id = info.id
+        self.done.append(info)
+        self._record.emit("checkpoint_saved", stall_seconds=durable if stall is None else stall,
+                          durable_seconds=durable, directory=self.directory.path, **more)
+        self._retain(info)
+        self.directory.send()
+
+    def _upload_failed(self, upload: Upload, error: BaseException, ends: bool) -> None:
+        self._tell_failure(error, int(upload.what.split()[-1]))
+        if ends or self._on_error == "raise":
+            self._failure = error
+        else:
+            logger.warning("%s could not be saved to %s: %s. Training goes on, and it is tried again.",
+                           upload.what.capitalize(), self.directory.path, error)
+
+    def _tell_failure(self, error: BaseException, step: int) -> None:
+        self._record.emit("save_failed", error="{}: {}".format(type(error).__name__, error), step=step)
 
     def _retain(self, info: CheckpointInfo) -> None:
         lineage: Any = self.lineage

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any, Callable, Dict, List, Optional
 
 from keras_session_ext import state
-from keras_session_ext.arguments import local_path
+from keras_session_ext.arguments import path_or_url
 from keras_session_ext.backend import choose
 from keras_session_ext.backend.contracts.family import Family
 from keras_session_ext.backend.contracts.feed import Feed
@@ -32,7 +32,7 @@ from keras_session_ext.policies.save import AnyPolicy, OnSignal, as_policy
 from keras_session_ext.progress import Progress
 from keras_session_ext.run.lineage import Lineage, as_restore_setting
 from keras_session_ext.run.resume import Resume
-from keras_session_ext.run.saves import EXIT_SECONDS, Saves, drain_directory
+from keras_session_ext.run.saves import Saves, drain_directory
 from keras_session_ext.run.script_settings import describe_script
 from keras_session_ext.run.signals import SignalWatch, signal_name
 from keras_session_ext.run.snapshot import Snapshot, prepare, take_snapshot, why_not_exact
@@ -47,7 +47,7 @@ class Session:
     """One run in this process.
 
     Args:
-        directory and all others up to stop_is_final: as of `SessionCheckpoint`.
+        directory and all others up to staging: as of `SessionCheckpoint`.
         family: the adapter of the Keras in use.
         is_running: tells from an interrupted frame whether the driver's loop is still there, for signals.
 
@@ -61,14 +61,14 @@ class Session:
     """
 
     def __init__(self, directory: Any, save: Any, keep: Any, restore: Any, background: bool, on_error: str,
-                 verbose: int, group: bool, witness: bool, stop_is_final: bool, family: Family,
+                 verbose: int, group: bool, witness: bool, stop_is_final: bool, staging: Optional[str], family: Family,
                  is_running: Callable[[Optional[FrameType]], bool]):
-        self.directory = RunDirectory(local_path(directory, "directory"), group)
+        self.directory = RunDirectory(path_or_url(directory, "directory"), group, staging)
         self.restore_setting = as_restore_setting(restore)
         self.record = Record(lambda: choose().describe())  # it outlives the session, and must not keep it
-        self.record.note = self.directory.note
+        self.record.note, self.record.send = self.directory.note, self.directory.send
         self.saves = Saves(self.directory, as_keep_policy(keep), background, on_error, self.record)
-        self.witness = Witness(self.directory.path, self.directory.file_mode, self.record, self.tell, witness)
+        self.witness = Witness(lambda: self.directory.here, self.directory.file_mode, self.record, self.tell, witness)
         self.stage, self.family, self._stop_is_final = -1, family, stop_is_final
         self._policy = save if isinstance(save, AnyPolicy) else AnyPolicy([as_policy(save)])
         self._signals = SignalWatch(
@@ -277,7 +277,7 @@ class Session:
         self._signals.restore()
         self.witness.end()
         if not self.saves.end():
-            self.saves.complain(SessionError("The last save goes on in the background"))
+            self.saves.complain(SessionError(self.saves.left()))
         self.saves.check()
         stopped = self.run.stopping
         self.tell("Session: {} at {}; {} checkpoints in {}".format(
@@ -381,17 +381,17 @@ class Session:
 
     def _answer_signals(self, id: Optional[str]) -> None:  # of the checkpoint that was asked for; None: all is there
         self._signals.answer(
-            lambda: self.saves.drain(EXIT_SECONDS) and id in (None, self.saves.last_id),
+            lambda: self.saves.settle(id, self._signals.grace_seconds),
             lambda number, ends: self.record.signalled(ends, signal=signal_name(number), **place(self.run.progress)),
-            lambda durable, what: self.tell("Session: {} at {}; {}".format(
-                "saved" if durable else "no new checkpoint is durable", self._now(), what)))
+            lambda durable, what: self.tell("Session: {} at {}; {}{}".format(
+                "saved" if durable else "no new checkpoint is durable", self._now(), self.saves.decided, what)))
 
     def _now(self) -> Progress:
         return self.run.progress._replace(elapsed_seconds=self._base_seconds + time.monotonic() - self._started)
 
     def open_record(self) -> None:
         """Begins to write the journal."""
-        self.record.open(os.path.join(self.directory.path, journal.NAME), self.directory.file_mode)
+        self.record.open(os.path.join(self.directory.here, journal.NAME), self.directory.file_mode)
 
     def tell(self, text: str) -> None:
         """Prints a line for the user; a closed or full output, or one without such letters, ends nothing."""

@@ -22,6 +22,8 @@ logger = logging.getLogger("keras_session_ext")
 SECONDS = 60.0
 #: how long it may take once it was asked a second time
 AGAIN_SECONDS = 1.0
+#: how long the last words may take where a longer time for the answer was given
+AFTER_SECONDS = 20.0
 
 
 def end_process(number: int) -> None:
@@ -68,10 +70,10 @@ class SignalDeadline:
         threading.Thread(target=self._watch, args=(self._pipe[0], numbers), name="keras-session-signals",
                          daemon=True).start()
 
-    def answering(self) -> None:
-        """The main thread has begun with its answer, and has as long again to end it."""
+    def answering(self, grace_seconds: float = 0.0) -> None:
+        """The main thread has begun with its answer, and has as long again to end it, or as long as it was given."""
         now = time.monotonic()
-        self._due = dict.fromkeys(self._due, now + SECONDS)
+        self._due = dict.fromkeys(self._due, now + max(SECONDS, grace_seconds + AFTER_SECONDS))
 
     def end(self) -> None:
         """Watches no more; on the main thread."""

@@ -92,9 +92,14 @@ class SignalWatch:
             if number in policy.signals:
                 policy.received = int(number)
 
+    @property
+    def grace_seconds(self) -> float:
+        """How long the process has once it is asked to end."""
+        return max([policy.grace_seconds for policy in self._policies] + [0.0])
+
     def answering(self) -> None:
         """What was asked for is being done now."""
-        self._deadline.answering()
+        self._deadline.answering(self.grace_seconds)
 
     def answer(self, drain: Callable[[], bool], told: Callable[[int, bool], None],
                say: Callable[[bool, str], None]) -> None:

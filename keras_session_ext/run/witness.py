@@ -43,15 +43,16 @@ class Witness:
     """Notes the steps of a run, and compares those that were noted before.
 
     Args:
-        directory: the run directory.
+        folder: tells where the files are.
         mode: of the files.
         record: is told of what was found.
         tell: prints a line for the user.
         notes: whether anything is noted.
     """
 
-    def __init__(self, directory: str, mode: int, record: Record, tell: Callable[[str], None], notes: bool = True):
-        self._directory, self._mode, self._notes = directory, mode, notes
+    def __init__(self, folder: Callable[[], str], mode: int, record: Record, tell: Callable[[str], None],
+                 notes: bool = True):
+        self._folder, self._mode, self._notes = folder, mode, notes
         self._record, self._tell = record, tell
         self._tracks: Dict[str, "_Track"] = {}
         self._run: Optional[state.Run] = None
@@ -71,7 +72,7 @@ class Witness:
         places = {STEPS: run.progress.step, EPOCHS: _epoch_number(run, run.progress.epoch)}
         self._tracks, self._told = {}, True
         for kind, behind in places.items() if self._notes else ():
-            path = os.path.join(self._directory, kind)
+            path = os.path.join(self._folder(), kind)
             names, notes = read_notes(path, name) if not run.foreign else ((), {})
             earlier = {number: note for number, note in notes.items() if number > behind}
             self._tracks[kind] = _Track(StepNotes(path, self._mode, name), names, earlier)
@@ -113,7 +114,7 @@ class Witness:
             note = track.notes.write(number, logs)
         except OSError as error:
             logger.warning("The steps of the run in %s are no longer witnessed: %s. Training goes on.",
-                           self._directory, error)
+                           self._folder(), error)
             self._tracks.clear()
             return
         then = track.earlier.pop(number, None)
@@ -165,7 +166,7 @@ class Witness:
         self._record.emit("diverged", step=found.step, what=found.what, name=found.name, then=found.then, now=found.now,
                           witnessed=report.witnessed, reasons=report.reasons)
         if not expected:
-            logger.warning("The resumed run in %s is not the one that was interrupted: %s; %s", self._directory, found,
+            logger.warning("The resumed run in %s is not the one that was interrupted: %s; %s", self._folder(), found,
                            _UNEXPECTED)
         self._tell("Session: exact: no, because {}".format(found))
 

@@ -36,7 +36,10 @@ class Image(abc.ABC):
 
 
 class StoredFile(abc.ABC):
-    """A file that is open for reading; it stays readable when its name is removed."""
+    """A file that is open for reading.
+
+    What is removed meanwhile stays readable, or raises `OSError`: never are other bytes read.
+    """
 
     @abc.abstractmethod
     def size_bytes(self) -> int:
@@ -50,9 +53,44 @@ class StoredFile(abc.ABC):
     def read(self, target: Any, offset: int) -> int:
         """Fills a buffer with bytes from `offset` on; returns how many there were."""
 
+    def expect_all(self) -> None:  # noqa: B027 (most are as fast without)
+        """All of it will be read, from the front to the end."""
+
     @abc.abstractmethod
     def close(self) -> None:
         """Lets go of the file."""
+
+
+class Staged(abc.ABC):
+    """A file whose bytes are safe on this machine, and which has no name in the store yet.
+
+    Attributes:
+        size_bytes: of the whole file.
+        sent_bytes: how many of them have gone out, as far as that can be told.
+    """
+
+    size_bytes: int
+    sent_bytes: int = 0
+
+    @property
+    def waits_in(self) -> Optional[str]:
+        """The file of this machine that holds it; None where there is none that anyone could use."""
+        return None
+
+    @abc.abstractmethod
+    def publish(self, check: Callable[[], None]) -> None:
+        """Gives it its name, durably, and never in the place of another. It may be tried again.
+
+        Args:
+            check: called right before; what it raises ends the try.
+
+        Raises:
+            FileExistsError: the name is taken.
+        """
+
+    @abc.abstractmethod
+    def discard(self) -> None:
+        """Removes what is left of it on the way: it has its name, or is to have none."""
 
 
 class Lock(abc.ABC):
@@ -94,10 +132,39 @@ class Store(abc.ABC):
     """Where a run directory's bytes lie. Every call may raise `OSError`.
 
     Attributes:
+        path: of the run directory, as the user can name it: a folder, or a URL.
         lock: of the directory.
+        file_mode: of files that are made in `here`.
+        is_far: publishing goes over a network, and is done behind the making of the next file.
     """
 
+    path: str
     lock: Lock
+    file_mode: int = 0o600
+    is_far: bool = False
+
+    @property
+    @abc.abstractmethod
+    def here(self) -> str:
+        """The folder of this machine for small files that grow: the run directory, or where copies are made from."""
+
+    def bring(self, generation: int) -> None:  # noqa: B027 (where they stand in place)
+        """What the processes before wrote in `here` stands there, and what is written from now on is sent.
+
+        Args:
+            generation: of this start of the run.
+        """
+
+    def send(self, timeout_seconds: float = 0.0) -> None:  # noqa: B027 (where they stand in place)
+        """What has been written in `here` is to be safe soon.
+
+        Args:
+            timeout_seconds: how long that is waited for.
+        """
+
+    @abc.abstractmethod
+    def exists(self) -> bool:
+        """Whether there is such a place."""
 
     @abc.abstractmethod
     def describe(self) -> str:
@@ -120,6 +187,14 @@ class Store(abc.ABC):
         """Makes a tiny file of this name, durably; False where the name is taken, however closely another came."""
 
     @abc.abstractmethod
+    def stage(self, name: str, image: Image) -> Staged:
+        """Writes a file that is to have a name; the image is spent.
+
+        Args:
+            name: a new one.
+            image: its bytes.
+        """
+
     def put(self, name: str, image: Image, check: Callable[[], None]) -> None:
         """Makes a file, durably, and never in the place of another.
 
@@ -132,6 +207,11 @@ class Store(abc.ABC):
         Raises:
             FileExistsError: the name is taken.
         """
+        staged = self.stage(name, image)
+        try:
+            staged.publish(check)
+        finally:
+            staged.discard()
 
     @abc.abstractmethod
     def open(self, name: str) -> StoredFile:

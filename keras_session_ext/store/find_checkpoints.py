@@ -1,19 +1,67 @@
-"""Which checkpoint of a run is meant: by its id, a short id, or as the best."""
+"""The checkpoints of a run, and which one is meant: by its id, a short id, or as the best."""
 
 import difflib
+import logging
 from typing import List, Optional, Sequence
 
-from keras_session_ext.arguments import LocalPath, Mode, similar
+from keras_session_ext.arguments import Mode, PathOrUrl, path_or_url, similar
+from keras_session_ext.checkpoint import reader
 from keras_session_ext.errors import CheckpointNotFound
 from keras_session_ext.policies.monitor import Monitor
-from keras_session_ext.progress import CheckpointInfo
-from keras_session_ext.store.run_directory import list_checkpoints
+from keras_session_ext.progress import CheckpointInfo, CheckpointList
+from keras_session_ext.store.run_directory import RunDirectory
+
+logger = logging.getLogger("keras_session_ext")
 
 _BEST = "best"
 #: what the best one is the best of, where that is not said: the first that any checkpoint has
 _MONITORS = ("val_loss", "loss")
 #: fewer letters are a slip
 _SHORTEST = 4
+
+
+def list_checkpoints(directory: PathOrUrl) -> List[CheckpointInfo]:
+    """Lists the checkpoints of a run directory, newest first.
+
+    Only headers are read. A damaged file is left out and told by a warning of
+    the logger "keras_session_ext".
+
+    Args:
+        directory: what `SessionCheckpoint` was given.
+
+    Returns:
+        A list of `CheckpointInfo`, shown as a table in notebooks; empty if nothing was saved yet.
+
+    Examples:
+        >>> list_checkpoints("no/such/run")
+        []
+    """
+    rejected: List[str] = []
+    found = RunDirectory(path_or_url(directory, "directory")).infos(rejected)
+    for message in rejected:
+        logger.warning("%s", message)
+    return CheckpointList(found)
+
+
+def verify_checkpoint(path: PathOrUrl) -> CheckpointInfo:
+    """Reads a checkpoint and checks every byte of it against its checksums.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its `CheckpointInfo`.
+
+    Raises:
+        CheckpointNotFound: there is no such file.
+        CheckpointCorrupt: the file is truncated, altered or not ours.
+
+    Examples:
+        >>> verify_checkpoint("no/such/file.h5")
+        Traceback (most recent call last):
+        keras_session_ext.errors.CheckpointNotFound: There is no checkpoint no/such/file.h5.
+    """
+    return reader.verify(path_or_url(path, "path")).info
 
 
 def is_best(name: str) -> bool:
@@ -79,7 +127,7 @@ def ranked(known: Sequence[CheckpointInfo], monitor: Optional[str], mode: Mode, 
                                  where, name, "; " + hint if hint else ".", ", ".join(metrics) or "no metrics"))
 
 
-def best_checkpoint(directory: LocalPath, monitor: Optional[str] = None, mode: Mode = "auto") -> CheckpointInfo:
+def best_checkpoint(directory: PathOrUrl, monitor: Optional[str] = None, mode: Mode = "auto") -> CheckpointInfo:
     """The checkpoint with the best value of a metric.
 
     Args:

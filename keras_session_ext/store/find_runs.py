@@ -1,9 +1,9 @@
-"""Run directories below a directory."""
+"""Run directories below a directory, or below the URL of one."""
 
 import os
 from typing import List
 
-from keras_session_ext import files
+from keras_session_ext import files, remote_files, urls
 from keras_session_ext.lifecycle import journal
 from keras_session_ext.store.run_directory import RunDirectory
 
@@ -11,8 +11,16 @@ from keras_session_ext.store.run_directory import RunDirectory
 _DEPTH, _MOST_FOLDERS = 3, 5000
 
 
+def is_folder(path: str) -> bool:
+    """Whether something stands below a path; a store has no folders but those."""
+    return bool(remote_files.entries(path)) if urls.is_url(path) else os.path.isdir(path)
+
+
 def is_run(path: str) -> bool:
     """Whether a run was or is at home in a directory."""
+    if urls.is_url(path):
+        below = {one.name for one in remote_files.entries(path) if one.is_folder}
+        return "checkpoints" in below and bool(remote_files.names(urls.join(path, "checkpoints")))
     checkpoints = os.path.join(path, "checkpoints")
     return (os.path.isfile(os.path.join(path, journal.NAME)) or bool(RunDirectory(path).paths())
             or (os.path.isdir(checkpoints) and files.exists(os.path.join(path, "LOCK"))))
@@ -22,10 +30,7 @@ def runs_below(path: str) -> List[str]:
     """The run directories below a directory."""
     found, folders = [], [(path, 0)]
     for folder, depth in folders:
-        for name in _names(folder):
-            one = os.path.join(folder, name)
-            if name.startswith(".") or os.path.islink(one) or not os.path.isdir(one):
-                continue
+        for one in _below(folder):
             if is_run(one):
                 found.append(one)
             elif depth + 1 < _DEPTH and len(folders) < _MOST_FOLDERS:
@@ -33,10 +38,15 @@ def runs_below(path: str) -> List[str]:
     return sorted(found)
 
 
-def _names(folder: str) -> List[str]:
+def _below(folder: str) -> List[str]:
+    """The folders right below one."""
+    if urls.is_url(folder):
+        return [urls.join(folder, one.name) for one in remote_files.entries(folder) if one.is_folder]
     try:
-        return files.names(folder)
+        names = files.names(folder)
     except OSError:
         return []  # not ours to read
+    paths = [os.path.join(folder, name) for name in names if not name.startswith(".")]
+    return [path for path in paths if os.path.isdir(path) and not os.path.islink(path)]
 
 

@@ -11,7 +11,7 @@ import re
 from typing import Any, Callable, Dict, List, Optional
 
 from keras_session_ext import file_locks, files
-from keras_session_ext.store.contract import Image, Store, StoredFile
+from keras_session_ext.store.contract import Image, Staged, Store, StoredFile
 from keras_session_ext.store.local_lock import LocalLock
 from keras_session_ext.store.write_behind import write_image
 
@@ -40,6 +40,11 @@ def save_file(path: str, image: Image, mode: int = 0o600) -> None:
     """Writes one file to a path of the user's choice: new, or in place of one that is there."""
     temporary = temporary_name(path)
     write_file(temporary, image, mode)
+    give_name(temporary, path)
+
+
+def give_name(temporary: str, path: str) -> None:
+    """Gives a finished file its name, in place of one that is there; it is removed where that fails."""
     try:
         if files.exists(path):
             files.replace(temporary, path)
@@ -91,6 +96,29 @@ class LocalFile(StoredFile):
         files.close(self._fd)
 
 
+class LocalStaged(Staged):
+    """A file under a temporary name.
+
+    Args:
+        temporary: that name.
+        final: the path that it is to have.
+        size: in bytes.
+    """
+
+    def __init__(self, temporary: str, final: str, size: int):
+        self._temporary, self._final, self.size_bytes = temporary, final, size
+
+    def publish(self, check: Callable[[], None]) -> None:
+        check()
+        files.publish(self._temporary, self._final)
+        self._temporary = ""
+        files.sync_directory(os.path.dirname(self._final))
+
+    def discard(self) -> None:
+        if self._temporary:
+            quietly_remove(self._temporary)
+
+
 def _resolved(path: str) -> str:
     """The folder itself, once and for all: a link that is pointed elsewhere later leads no checkpoint there."""
     path = os.path.abspath(path)
@@ -111,6 +139,13 @@ class LocalStore(Store):
         self.file_mode = 0o660 if group else 0o600
         self._folder_mode = 0o770 if group else 0o700
         self.lock = LocalLock(os.path.join(self.path, "LOCK"), self.file_mode)
+
+    @property
+    def here(self) -> str:
+        return self.path
+
+    def exists(self) -> bool:
+        return os.path.isdir(self.path)
 
     def describe(self) -> str:
         return self.folder
@@ -147,17 +182,11 @@ class LocalStore(Store):
             raise
         return True
 
-    def put(self, name: str, image: Image, check: Callable[[], None]) -> None:
+    def stage(self, name: str, image: Image) -> Staged:
         final = self.path_of(name)
         temporary = temporary_name(final)
         write_file(temporary, image, self.file_mode)
-        try:
-            check()
-            files.publish(temporary, final)
-        except BaseException:
-            quietly_remove(temporary)
-            raise
-        files.sync_directory(self.folder)
+        return LocalStaged(temporary, final, image.size_bytes)
 
     def open(self, name: str) -> StoredFile:
         return LocalFile(self.path_of(name))

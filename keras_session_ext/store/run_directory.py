@@ -13,6 +13,7 @@ ordered by (generation, step) and never by their times. Only names that this
 module made are ever removed.
 """
 
+import concurrent.futures
 import contextlib
 import errno
 import json
@@ -20,16 +21,15 @@ import logging
 import os
 import re
 import socket
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union
 
 from keras_session_ext import files
-from keras_session_ext.arguments import LocalPath, local_path
 from keras_session_ext.checkpoint import reader
 from keras_session_ext.errors import CheckpointCorrupt, CheckpointNotFound, DirectoryBusy, SessionError
 from keras_session_ext.policies.keep import Plan
-from keras_session_ext.progress import CheckpointInfo, CheckpointList
-from keras_session_ext.store.contract import Image, StoredFile
-from keras_session_ext.store.local import LocalStore
+from keras_session_ext.progress import CheckpointInfo
+from keras_session_ext.store.choose import store_of
+from keras_session_ext.store.contract import Image, Staged, StoredFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,6 +43,9 @@ _RUN = re.compile(r"[0-9a-f]{16}")
 #: the note of the run that was asked for before it began
 _NEXT_RUN = "next-run"
 
+#: headers that are read at once from a store
+_READERS = 16
+
 #: what a training notes in the lock of how far it has come
 _NOTED = ("process", "time", "stage", "epoch", "batch", "step")
 
@@ -51,8 +54,9 @@ class RunDirectory:
     """A directory that a run writes its checkpoints to.
 
     Args:
-        path: the directory; made if it is missing.
+        path: the directory, which may be a URL; made if it is missing.
         group: whether members of the file's group may read and write, too.
+        staging: where files wait on this machine for what is behind a URL; see `Staging`.
 
     Attributes:
         generation: which start of the run this is, from 1; 0 before `acquire`.
@@ -60,8 +64,8 @@ class RunDirectory:
         config: what the run was configured with, to be written here by `acquire`.
     """
 
-    def __init__(self, path: str, group: bool = False):
-        self._store = LocalStore(path, group)
+    def __init__(self, path: str, group: bool = False, staging: Optional[str] = None):
+        self._store = store_of(path, group, staging)
         self.path = self._store.path
         self.file_mode = self._store.file_mode
         self.generation = 0
@@ -77,7 +81,17 @@ class RunDirectory:
 
     def exists(self) -> bool:
         """Whether a run was ever at home here."""
-        return os.path.isdir(self.path)
+        return self._store.exists()
+
+    @property
+    def here(self) -> str:
+        """The folder of this machine for small files that grow while the run is trained."""
+        return self._store.here
+
+    @property
+    def is_far(self) -> bool:
+        """Whether a save goes over a network."""
+        return self._store.is_far
 
     # -- ownership
 
@@ -97,6 +111,7 @@ class RunDirectory:
                 self._claim()
                 self._store.clear_leftovers(self._is_leftover)
                 self._note_config()
+                self._store.bring(self.generation)
         except DirectoryBusy:
             self.release()
             raise
@@ -199,6 +214,8 @@ class RunDirectory:
                 if self._store.claim(name):
                     self._claimed = name
                     return
+                if self.is_far:
+                    self._lock()  # whoever has taken it may live; elsewhere the lock is ours
             except OSError as error:
                 if error.errno not in files.FULL:
                     raise
@@ -258,6 +275,27 @@ class RunDirectory:
         """
         self._store.put(id + ".h5", image, self._check_fence)
 
+    def stage(self, id: str, image: Image) -> Staged:
+        """Writes a checkpoint that is none yet, for `publish_staged`.
+
+        Raises:
+            OSError: a step of it failed; nothing is left of it.
+        """
+        return self._store.stage(id + ".h5", image)
+
+    def publish_staged(self, staged: Staged) -> None:
+        """Makes a checkpoint of it, durably.
+
+        Raises:
+            DirectoryBusy: a newer generation owns the directory.
+            OSError: a step of it failed; it may be tried again.
+        """
+        staged.publish(self._check_fence)
+
+    def send(self, timeout_seconds: float = 0.0) -> None:
+        """What was written in `here` is to be safe soon; that is waited for up to so long."""
+        self._store.send(timeout_seconds)
+
     def retain(self, plan: Plan) -> List[str]:
         """Removes what a keep policy's plan gives up; returns the ids removed."""
         if plan.remove:
@@ -292,18 +330,30 @@ class RunDirectory:
         """
         for _ in range(100):
             found, damaged, vanished = [], [], False
-            for path in self.paths():
-                try:
-                    found.append(reader.read_header(path, self._open).info)
-                except CheckpointNotFound:
+            for one in self._heads(self.paths()):
+                if isinstance(one, CheckpointInfo):
+                    found.append(one)
+                elif isinstance(one, CheckpointNotFound):
                     vanished = True
-                except CheckpointCorrupt as error:
-                    damaged.append(str(error))
+                else:
+                    damaged.append(str(one))
             if found or not vanished:
                 break
         if rejected is not None:
             rejected += damaged
         return sorted(found, key=lambda info: info.order, reverse=True)
+
+    def _heads(self, paths: List[str]) -> "Iterable[Union[CheckpointInfo, SessionError]]":
+        def head(path: str) -> "Union[CheckpointInfo, SessionError]":
+            try:
+                return reader.read_header(path, self._open).info
+            except (CheckpointNotFound, CheckpointCorrupt) as error:
+                return error
+
+        if not self.is_far:
+            return map(head, paths)
+        with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
+            return list(pool.map(head, paths))
 
     def _open(self, path: str) -> StoredFile:
         return self._store.open(os.path.basename(path))
@@ -316,47 +366,3 @@ class RunDirectory:
             CheckpointCorrupt: any byte differs from what was written.
         """
         return reader.read_checkpoint(info.path, self._open)
-
-
-def list_checkpoints(directory: LocalPath) -> List[CheckpointInfo]:
-    """Lists the checkpoints of a run directory, newest first.
-
-    Only headers are read. A damaged file is left out and told by a warning of
-    the logger "keras_session_ext".
-
-    Args:
-        directory: what `SessionCheckpoint` was given.
-
-    Returns:
-        A list of `CheckpointInfo`, shown as a table in notebooks; empty if nothing was saved yet.
-
-    Examples:
-        >>> list_checkpoints("no/such/run")
-        []
-    """
-    rejected: List[str] = []
-    found = RunDirectory(local_path(directory, "directory")).infos(rejected)
-    for message in rejected:
-        logger.warning("%s", message)
-    return CheckpointList(found)
-
-
-def verify_checkpoint(path: LocalPath) -> CheckpointInfo:
-    """Reads a checkpoint and checks every byte of it against its checksums.
-
-    Args:
-        path: the file.
-
-    Returns:
-        Its `CheckpointInfo`.
-
-    Raises:
-        CheckpointNotFound: there is no such file.
-        CheckpointCorrupt: the file is truncated, altered or not ours.
-
-    Examples:
-        >>> verify_checkpoint("no/such/file.h5")
-        Traceback (most recent call last):
-        keras_session_ext.errors.CheckpointNotFound: There is no checkpoint no/such/file.h5.
-    """
-    return reader.verify(local_path(path, "path")).info

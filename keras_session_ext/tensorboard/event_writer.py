@@ -14,16 +14,17 @@ import re
 import socket
 import struct
 import time
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from google.protobuf import message
 from tensorboard.compat.proto import event_pb2, summary_pb2, types_pb2
 from tensorboard.summary.writer import record_writer
 
-from keras_session_ext import files
+from keras_session_ext import files, urls
 from keras_session_ext.lifecycle.events import KINDS, LifecycleEvent
 from keras_session_ext.lifecycle.journal import read_journal
 from keras_session_ext.lifecycle.totals import Totals, number, whole
+from keras_session_ext.remote_copies import COPY_SECONDS, FolderCopy, Repeated, folder_for
 from keras_session_ext.tensorboard.plugin_names import CONTENT, PLUGIN_NAME, TABLE_TAG, TAG
 
 _SUFFIX = ".session"
@@ -36,6 +37,8 @@ _TABLE_SECONDS = 60.0
 #: kinds of events that belong in the table; after these it is written at once
 _TOLD_AT_ONCE = frozenset(["restored", "interrupted", "failed", "save_failed", "checkpoint_rejected",
                            "signal_received", "fit_finished", "finished"])
+#: after these a process may be gone: they are waited for, where TensorBoard reads a copy
+_LAST_WORDS, _LAST_SECONDS = frozenset(["signal_received", "finished"]), 10.0
 _TOLD = _TOLD_AT_ONCE | {"process_started", "fit_started", "checkpoint_saved"}
 
 
@@ -47,7 +50,16 @@ class EventWriter:
     """
 
     def __init__(self, log_dir: str):
-        self.folder = os.path.join(os.path.abspath(log_dir), "session")
+        self._copies: Optional[Repeated] = None
+        if urls.is_url(log_dir):
+            self._shown_in = urls.join(log_dir, "session")
+            self.folder = os.path.join(folder_for(log_dir), "session")
+            copy = FolderCopy(self._shown_in, self.folder, lambda name: name.endswith(_SUFFIX))
+            self._bring: Callable[[], None] = lambda: copy.bring(lambda path, size: os.path.getsize(path) >= size)
+            self._copies = Repeated("Events cannot be written to " + self._shown_in, copy.send, COPY_SECONDS)
+        else:
+            self._shown_in = self.folder = os.path.join(os.path.abspath(log_dir), "session")
+            self._bring = lambda: None
         self._path: Optional[str] = None
         self._size_bytes = 0  # of that file, in bytes
         self._seq = 0  # of the last event in the file
@@ -65,6 +77,7 @@ class EventWriter:
         """
         self._seq, self._shown, self._step, self._totals, self._told = 0, True, -1, Totals(), []
         files.make_directory(self.folder, 0o777)
+        self._bring()
         found = self._files()
         damaged = not found
         for path in found[-2:]:  # of a file that has just begun the one before tells how far the run had come
@@ -82,6 +95,8 @@ class EventWriter:
             self._remember(event)
             if event.seq == self._seq and not self._shown:
                 self._show(event)
+        if self._copies is not None:
+            self._copies.begin()
 
     def _files(self) -> List[str]:
         """Those of this run, the oldest first."""
@@ -141,6 +156,11 @@ class EventWriter:
         self._seq = max(self._seq + 1, event.seq)
         self._append(self._message(event.time, self._seq, [self._text(TAG, PLUGIN_NAME, _json(event), CONTENT)]))
         self._show(event)
+        if self._copies is not None and event.kind in _TOLD_AT_ONCE:
+            self._copies.ask()
+            if event.kind in _LAST_WORDS and event.figures.get("ends", True):
+                self._copies.finish(_LAST_SECONDS)
+                self._copies.begin()
 
     def _show(self, event: LifecycleEvent) -> None:
         """What a TensorBoard without the tab shows of an event."""
@@ -156,7 +176,7 @@ class EventWriter:
             self._append(self._message(event.time, self._seq, [self._text(TABLE_TAG, "text", text, b"")]))
 
     def __str__(self) -> str:
-        return "Writing for TensorBoard to {}".format(self.folder)
+        return "Writing for TensorBoard to {}".format(self._shown_in)
 
     def _scalars(self, event: LifecycleEvent) -> Dict[str, float]:
         figures, totals = event.figures, self._totals

@@ -6,7 +6,7 @@ import re
 from typing import Any, Dict, Iterable, List, Union
 
 from keras_session_ext import files
-from keras_session_ext.arguments import LocalPath, local_path
+from keras_session_ext.arguments import LocalPath, PathOrUrl, local_path
 from keras_session_ext.errors import ConfigError
 from keras_session_ext.lifecycle.read_timeline import read_timeline
 
@@ -90,11 +90,11 @@ def _text(value: str) -> str:
     return value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def report(directory: Union[LocalPath, Iterable[LocalPath]], path: LocalPath) -> str:
+def report(directory: Union[PathOrUrl, Iterable[PathOrUrl]], path: LocalPath) -> str:
     """Writes the life of a run as one HTML file that needs nothing else: the view of TensorBoard's Session tab.
 
     Args:
-        directory: the run directory, or several to compare.
+        directory: the run directory or its URL, or several to compare.
         path: the file to write, such as "run.html"; one that is there is replaced.
 
     Returns:
@@ -121,5 +121,5 @@ def report(directory: Union[LocalPath, Iterable[LocalPath]], path: LocalPath) ->
     return path
 
 
-def _several(directory: Union[LocalPath, Iterable[LocalPath]]) -> List[LocalPath]:
+def _several(directory: Union[PathOrUrl, Iterable[PathOrUrl]]) -> List[PathOrUrl]:
     return [directory] if isinstance(directory, (str, os.PathLike)) else list(directory)

@@ -691,7 +691,8 @@ import os, resource, sys
 import numpy as np
 from files_of_ours import EMPTY_VIEW, fields
 from keras_session_ext import files
-from keras_session_ext.store.run_directory import RunDirectory, list_checkpoints, verify_checkpoint
+from keras_session_ext.store.find_checkpoints import list_checkpoints, verify_checkpoint
+from keras_session_ext.store.run_directory import RunDirectory
 from keras_session_ext.checkpoint.encoder import Encoder, Tensor
 
 directory, limit = RunDirectory(sys.argv[1]), int(sys.argv[2])

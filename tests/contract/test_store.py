@@ -4,12 +4,13 @@ import os
 import threading
 
 import pytest
+import stores
 
+from keras_session_ext.store.choose import store_of
 from keras_session_ext.store.contract import Image
-from keras_session_ext.store.local import LocalStore
 
-#: name -> makes a store in an empty folder; every new one stands here
-STORES = {"local": lambda folder: LocalStore(os.path.join(folder, "run"))}
+#: the places; in a new one a store is made in an empty folder
+PLACES = ["local", *stores.SERVERS]
 
 
 class Bytes(Image):
@@ -46,17 +47,31 @@ def read(store, name):
         file.close()
 
 
-@pytest.fixture(params=STORES)
-def store(request, tmp_path):
-    made = STORES[request.param](str(tmp_path))
-    made.prepare()
-    return made
+@pytest.fixture(scope="module", params=PLACES)
+def place(request):
+    if request.param == "local":
+        yield None
+    else:
+        with stores.place(request.param) as made:
+            yield made
 
 
-def test_before_it_is_prepared(tmp_path):
-    for make in STORES.values():
-        made = make(str(tmp_path))
-        assert made.names() == [] and made.describe() in made.path_of("a.h5")
+@pytest.fixture
+def fresh(place, tmp_path):
+    """A store in which nothing is, and whose place is not made."""
+    return store_of(str(tmp_path / "run") if place is None else place.url(), staging=str(tmp_path / "staging"))
+
+
+@pytest.fixture
+def store(fresh):
+    fresh.prepare()
+    yield fresh
+    fresh.lock.give_back()
+
+
+def test_before_it_is_prepared(fresh):
+    assert fresh.names() == [] and fresh.describe() in fresh.path_of("a.h5") and fresh.path in fresh.describe()
+    assert not fresh.exists() and fresh.lock.holder() is None and fresh.lock.read() == {}
 
 
 def test_what_was_put_can_be_read(store):
@@ -81,12 +96,85 @@ def test_parts_of_a_file(store):
     file.close()
 
 
-def test_an_open_file_outlives_its_name(store):
-    store.put("a.h5", Bytes(b"kept"), unchecked)
-    file, data = store.open("a.h5"), bytearray(4)
+@pytest.mark.parametrize("size", [4, 100_000])
+def test_an_open_file_is_itself_when_its_name_is_removed(store, size):
+    kept = os.urandom(size)
+    store.put("a.h5", Bytes(kept), unchecked)
+    file, data = store.open("a.h5"), bytearray(size)
     store.remove(["a.h5"], unchecked)
-    assert file.read(data, 0) == 4 and data == b"kept"
+    try:
+        assert file.read(data, 0) == size and data == kept
+    except OSError:
+        assert store.is_far and size > 65536
     file.close()
+
+
+def test_all_of_a_large_file(store):
+    kept = os.urandom((20 << 20) + 7)
+    store.put("a.h5", Bytes(kept), unchecked)
+    file, data = store.open("a.h5"), bytearray(len(kept))
+    file.expect_all()
+    at = 0
+    for step in (1, 65536, 9 << 20, 3, len(kept)):  # ranges begin and end anywhere
+        part = memoryview(data)[at:at + step]
+        assert file.read(part, at) == len(part)
+        at += len(part)
+    assert data == kept and at == len(kept)
+    file.close()
+
+
+def test_an_empty_file(store):
+    store.put("a.h5", Bytes(b""), unchecked)
+    file = store.open("a.h5")
+    file.expect_all()
+    assert file.size_bytes() == 0 and file.read(bytearray(5), 0) == 0
+    file.close()
+
+
+@pytest.mark.parametrize("name", ["a b.h5", "ü漢.h5", "100%.h5", "%41.h5", "a+b.h5", "a&b=c.h5", "'a\"b.h5", "..h5",
+                                  "a~b.h5", "[a].h5", "a*.h5"])
+def test_names_of_all_kinds(store, name):
+    other = store.path_of("a.h5")
+    store.put(name, Bytes(name.encode()), unchecked)
+    assert store.names() == [name] and read(store, name) == name.encode() and store.path_of(name) != other
+    with pytest.raises(FileExistsError):
+        store.put(name, Bytes(b"another"), unchecked)
+    assert store.remove([name], unchecked) == [name] and store.names() == []
+
+
+def test_a_staged_file_can_be_tried_again(store):
+    staged = store.stage("a.h5", Bytes(b"0123456789"))
+    assert store.names() == [] or store.is_far is False
+
+    def refuse():
+        raise RuntimeError("not now")
+
+    with pytest.raises(RuntimeError, match="not now"):
+        staged.publish(refuse)
+    staged.publish(unchecked)
+    staged.discard()
+    staged.discard()
+    assert staged.size_bytes == 10 and store.names() == ["a.h5"] and read(store, "a.h5") == b"0123456789"
+
+
+def test_an_answer_that_was_lost_is_no_failure(store):
+    """The store has it, and the client tries again."""
+    staged = store.stage("a.h5", Bytes(b"0123456789"))
+    staged.publish(unchecked)
+    if store.is_far:  # a file system's answers are not lost
+        staged.publish(unchecked)
+    staged.discard()
+    assert store.names() == ["a.h5"]
+
+
+def test_a_staged_file_that_is_given_up_leaves_nothing(store):
+    staged = store.stage("a.h5", Bytes(b"0123456789"))
+    staged.discard()
+    assert store.names() == []
+    if staged.waits_in is not None:
+        assert not os.path.exists(staged.waits_in)
+
+
 
 
 def test_a_put_takes_no_others_place(store):
@@ -114,12 +202,15 @@ def test_a_put_that_fails_leaves_nothing(store):
 
 def test_a_claim_is_given_once(store):
     won = []
-    threads = [threading.Thread(target=lambda: won.append(store.claim("g000001.claim"))) for _ in range(8)]
+    others = [store_of(store.path) for _ in range(8)]
+    threads = [threading.Thread(target=lambda one=one: won.append(one.claim("g000001.claim"))) for one in others]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert sorted(won) == [False] * 7 + [True] and store.names() == ["g000001.claim"]
+    for one in others:
+        one.lock.give_back()
 
 
 def test_removal_says_what_was_there(store):
@@ -144,6 +235,7 @@ def test_leftovers_are_asked_for(store):
 
 def test_the_lock_knows_its_last_holder(store):
     assert store.lock.take() == {}
+    assert store.claim("g000001.claim")
     store.lock.note(step=5)
     assert store.lock.read()["step"] == 5 and store.lock.holder() == os.getpid()
     assert store.lock.take() == {}, "it is ours already"
@@ -158,6 +250,6 @@ def test_notes_are_replaced(store):
     assert store.read_note("config.json") is None
     store.write_note("config.json", b"one")
     store.write_note("config.json", b"two")
-    assert store.names() == [] and store.read_note("config.json") == b"two"
+    assert store.names() == [] and store.read_note("config.json") == b"two" and store.exists()
     store.write_note("config.json", b"x" * 70000 + b"y")
     assert store.read_note("config.json") == b"x" * 65535 + b"y"

@@ -19,7 +19,8 @@ from keras_session_ext import file_locks
 from keras_session_ext.cli import commands_page, output, readable
 from keras_session_ext.cli import main as cli
 from keras_session_ext.lifecycle import journal
-from keras_session_ext.store.run_directory import RunDirectory, list_checkpoints
+from keras_session_ext.store.find_checkpoints import list_checkpoints
+from keras_session_ext.store.run_directory import RunDirectory
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 GOLDEN = os.path.join(os.path.dirname(HERE), "families", "golden", "jax-fit.h5")
@@ -41,7 +42,7 @@ def save(folder, step, generation=1, **changes):
 
 def tell(folder, events=RUN):
     with open(folder + "/journal.jsonl", "ab") as handle:
-        handle.write(b"".join(map(journal._line, events)))
+        handle.write(b"".join(map(journal.line_of, events)))
 
 
 @pytest.fixture

@@ -184,11 +184,11 @@ WRONG = [
     ]),
     ("directory: runs/a\nzebra: 5\n", {}, [
         "train.yaml:2:1: zebra: unknown key; expected directory, save, keep, restore, background, on_error, "
-        "verbose, group, witness, stop_is_final or tensorboard",
+        "verbose, group, witness, stop_is_final, staging or tensorboard",
     ]),
     ("directory: runs/a\n'a b\\n': 5\n", {}, [
         "train.yaml:2:1: 'a b\\\\n': unknown key; expected directory, save, keep, restore, background, on_error, "
-        "verbose, group, witness, stop_is_final or tensorboard",
+        "verbose, group, witness, stop_is_final, staging or tensorboard",
     ]),
     ("directory: runs/a\nkeep: {size: 20g}\n", {}, [
         "train.yaml:2:14: keep.size: expected a size such as 20GB, or a number of bytes; received '20g'; write "
@@ -247,22 +247,22 @@ WRONG = [
         "train.yaml:2:10: verbose: expected 0 or 1; received 2",
     ]),
     ("directory: ''\n", {}, [
-        "train.yaml:1:12: directory: expected the path of a folder; received ''",
+        "train.yaml:1:12: directory: expected the path of a folder, or the URL of one in a store; received ''",
     ]),
     ("directory: [a]\n", {}, [
-        "train.yaml:1:12: directory: expected the path of a folder; received ['a']",
+        "train.yaml:1:12: directory: expected the path of a folder, or the URL of one in a store; received ['a']",
     ]),
     ('directory: "a\\0b"\n', {}, [
-        "train.yaml:1:12: directory: expected the path of a folder; received 'a\\x00b'",
+        "train.yaml:1:12: directory: expected the path of a folder, or the URL of one in a store; received 'a\\x00b'",
     ]),
     ("session:\n  save: {every_steps: 5}\n", {}, [
-        "train.yaml:2:3: directory: missing; expected the path of a folder",
+        "train.yaml:2:3: directory: missing; expected the path of a folder, or the URL of one in a store",
     ]),
     ("session: {}\n", {}, [
-        "train.yaml:1:10: directory: missing; expected the path of a folder",
+        "train.yaml:1:10: directory: missing; expected the path of a folder, or the URL of one in a store",
     ]),
     ("session: {directory: null}\n", {}, [
-        "train.yaml:1:10: directory: missing; expected the path of a folder",
+        "train.yaml:1:10: directory: missing; expected the path of a folder, or the URL of one in a store",
     ]),
     ("session: 5\n", {}, [
         "train.yaml:1:10: expected a mapping with directory, tensorboard, or both; received 5",
@@ -271,7 +271,7 @@ WRONG = [
         "train.yaml:1:11: [0]: expected an entry with _target_ or class_path; received 5",
     ]),
     ("tensorboard: runs/tb\nverbose: 0\n", {}, [
-        "train.yaml:1:1: directory: missing; expected the path of a folder",
+        "train.yaml:1:1: directory: missing; expected the path of a folder, or the URL of one in a store",
     ]),
     ("tensorboard: {logdir: runs/tb}\n", {}, [
         "train.yaml:1:15: tensorboard.logdir: unknown key; did you mean 'log_dir'?",
@@ -409,7 +409,7 @@ WRONG = [
         "train.yaml:5:14: [3]._target_: a second SessionLogger; keep one",
     ]),
     ("callbacks:\n- {_target_: SessionCheckpoint, save: {_target_: EverySteps}}\n", dict(key="callbacks"), [
-        "train.yaml:2:3: directory: missing; expected the path of a folder",
+        "train.yaml:2:3: directory: missing; expected the path of a folder, or the URL of one in a store",
         "train.yaml:2:39: [0].save: EverySteps needs n",
     ]),
     ("callbacks:\n- {_target_: SessionLogger, logdir: tb}\n", dict(key="callbacks"), [
@@ -505,9 +505,9 @@ WRONG = [
     ]),
     ("directory: a\n", dict(overrides=["checkpoint=null", "_target_=x"]), [
         "override 'checkpoint=null': checkpoint: unknown key; expected directory, save, keep, restore, background, "
-        "on_error, verbose, group, witness, stop_is_final or tensorboard",
+        "on_error, verbose, group, witness, stop_is_final, staging or tensorboard",
         "override '_target_=x': _target_: unknown key; expected directory, save, keep, restore, background, on_error, "
-        "verbose, group, witness, stop_is_final or tensorboard",
+        "verbose, group, witness, stop_is_final, staging or tensorboard",
     ]),
     ("session: null\n", dict(overrides=["save.every_stepz=5"]), [
         "override 'save.every_stepz=5': save.every_stepz: unknown key; did you mean 'every_steps'?",
@@ -550,7 +550,7 @@ DURATION = "expected a duration such as 90s, 10m or 1h30m, or a number of second
         "train.toml:4:13: keep.last: expected a positive whole number; received 'x'"]),
     ("train.toml", '[session.save]\non_best = {\n  monitor = 5 }\n', None),
     ("train.toml", '[[callbacks]]\n_target_ = "x.y"\n[[callbacks]]\n_target_ = 1\n[session]\nverbose = 2\n', [
-        "train.toml:5:2: directory: missing; expected the path of a folder",
+        "train.toml:5:2: directory: missing; expected the path of a folder, or the URL of one in a store",
         "train.toml:6:11: verbose: expected 0 or 1; received 2"]),
     ("train.toml", 'directory = "a"\ndirectory = "b"\n', None),
     ("train.toml", 'directory = "a\n', None),
@@ -629,12 +629,12 @@ for _ in range(200):
         "config: save.every_stepz: unknown key; did you mean 'every_steps'?"]),
     ({"verbose": 5, "save": {"every": -1}, "directory": 3}, [  # in the mapping's order
         "config: verbose: expected 0 or 1; received 5", "config: save.every: " + DURATION + "-1",
-        "config: directory: expected the path of a folder; received 3"]),
+        "config: directory: expected the path of a folder, or the URL of one in a store; received 3"]),
     ({"directory": "a", "verbose": Odd(), "save": Odd()}, [
         "config: verbose: expected 0 or 1; received a Odd",
         "config: save: expected a mapping with at least one occasion, such as {every_steps: 500}; received a Odd"]),
     ({"directory": b"a", 5: 6}, ["config: expected text as a key; received 5",
-                                 "config: directory: expected the path of a folder; received b'a'"]),
+                                 "config: directory: expected the path of a folder, or the URL of one in a store; received b'a'"]),
     (Failing(directory="a"), ["config: directory: cannot be read: KeyError: 'no\\nway'"]),
     (LOOP, ["config: save: a mapping or list that contains itself"]),
     (DEEP, ["config: save: nested deeper than 32 levels"]),
@@ -662,7 +662,7 @@ def test_everything_is_told_at_once_file_before_environment_before_overrides(mon
     monkeypatch.setenv("KERAS_SESSION__VERBOSE", "7")
     write("train.yaml", "session:\n  keep: {last: 0}\n  save: {every: soon}\n")
     assert problems("train.yaml", overrides=["group=maybe", "nonsense"]) == [
-        "train.yaml:2:3: directory: missing; expected the path of a folder",
+        "train.yaml:2:3: directory: missing; expected the path of a folder, or the URL of one in a store",
         "train.yaml:2:16: keep.last: expected a positive whole number; received 0",
         "train.yaml:3:17: save.every: " + DURATION + "'soon'",
         "KERAS_SESSION__VERBOSE: verbose: expected 0 or 1; received 7",

@@ -15,8 +15,8 @@ _SCALARS = (Column("value", wide="fold"), Column("A", wide="fold"), Column("B", 
 
 
 @command()
-@click.argument("a", type=path_arguments.LOCAL_PATH)
-@click.argument("b", type=path_arguments.LOCAL_PATH)
+@click.argument("a", type=path_arguments.PATH_OR_URL)
+@click.argument("b", type=path_arguments.PATH_OR_URL)
 @path_arguments.in_directory
 @click.option("--atol", type=click.FloatRange(min=0), default=0.0, metavar="X",
               help="Numbers that differ by no more than this are the same.")

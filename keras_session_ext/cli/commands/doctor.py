@@ -13,7 +13,7 @@ _MARKS = {PROBLEM: "✗", WARNING: "!"}
 
 
 @command()
-@click.argument("directory", default=".", type=path_arguments.LOCAL_PATH)
+@click.argument("directory", default=".", type=path_arguments.PATH_OR_URL)
 @click.option("--import", "importing", is_flag=True,
               help="Import every Keras for real, each in a process of its own; it takes seconds.")
 def doctor(out: Output, directory: str, importing: bool) -> int:

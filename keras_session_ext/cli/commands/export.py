@@ -17,7 +17,7 @@ _FORMATS = ("model", "weights", "safetensors", "npz")
 
 
 @command()
-@click.argument("checkpoint", type=path_arguments.LOCAL_PATH)
+@click.argument("checkpoint", type=path_arguments.PATH_OR_URL)
 @click.argument("output", type=path_arguments.LOCAL_PATH)
 @path_arguments.in_directory
 @click.option("-f", "--format", "form", type=click.Choice(_FORMATS),

@@ -7,13 +7,17 @@ from typing import Any, List, Optional, Tuple
 
 import click
 
+from keras_session_ext import urls
 from keras_session_ext.cli import path_arguments, readable
 from keras_session_ext.cli.output import Output, command
 from keras_session_ext.errors import CheckpointNotFound
 from keras_session_ext.lifecycle import journal
 from keras_session_ext.lifecycle.events import KINDS, LifecycleEvent
+from keras_session_ext.lifecycle.journal_segments import FOLDER
+from keras_session_ext.store.find_runs import is_folder
 
 _POLL_SECONDS = 0.5
+_FAR_POLL_SECONDS = 5.0
 _STYLES = {"failed": "red", "save_failed": "red", "checkpoint_rejected": "red", "interrupted": "yellow",
            "signal_received": "yellow", "restored": "cyan", "checkpoint_saved": "green", "witnessed": "green",
            "diverged": "red"}
@@ -23,7 +27,7 @@ _LEFT_OUT = (*_PLACE, "kinds", "largest", "directory", "totals", "checkpoints", 
 
 
 @command()
-@click.argument("directory", default=".", type=path_arguments.LOCAL_PATH)
+@click.argument("directory", default=".", type=path_arguments.PATH_OR_URL)
 @click.option("-n", "--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N events.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on, until Ctrl-C.")
 @click.option("-k", "--kind", "kinds", multiple=True, metavar="KIND", help="Only events of this kind; repeatable.")
@@ -34,8 +38,8 @@ def log(out: Output, directory: str, tail: Optional[int], follow: bool, kinds: T
     """
     _check_kinds(kinds)
     run = path_arguments.run_directory(directory).path
-    path = os.path.join(run, journal.NAME)
-    if not follow and not os.path.exists(path):
+    path = run if urls.is_url(run) else os.path.join(run, journal.NAME)
+    if not follow and not (is_folder(urls.join(run, FOLDER)) if urls.is_url(run) else os.path.exists(path)):
         raise CheckpointNotFound("There is no journal in {}. It begins with the first fit.".format(run))
     if not follow:
         events, skipped = journal.read_journal(path)
@@ -43,11 +47,20 @@ def log(out: Output, directory: str, tail: Optional[int], follow: bool, kinds: T
         if skipped:
             out.note("{} could not be read.".format(readable.count(skipped, "line")), "yellow")
         return
-    with journal.Tail(path) as lines:
+    with _FarTail(path) if urls.is_url(path) else journal.Tail(path) as lines:
         _tell(out, _last(_chosen(lines.read(), kinds), tail))
         while True:
-            time.sleep(_POLL_SECONDS)
+            time.sleep(_FAR_POLL_SECONDS if urls.is_url(path) else _POLL_SECONDS)
             _tell(out, _chosen(lines.read(), kinds))
+
+
+class _FarTail(journal.Tail):
+    """The same of a journal in a store, which is read anew each time."""
+
+    def read(self) -> List[LifecycleEvent]:
+        events = [event for event in journal.read_journal(self._path).events if event.seq > self._last]
+        self._last = max([self._last] + [event.seq for event in events])
+        return events
 
 
 def _chosen(events: List[LifecycleEvent], kinds: Tuple[str, ...]) -> List[LifecycleEvent]:

@@ -13,7 +13,7 @@ from keras_session_ext.lifecycle import journal
 from keras_session_ext.lifecycle.timeline import timeline
 from keras_session_ext.progress import CheckpointInfo, metric_names
 from keras_session_ext.store.find_checkpoints import ranked
-from keras_session_ext.store.find_runs import runs_below
+from keras_session_ext.store.find_runs import is_folder, runs_below
 from keras_session_ext.store.run_directory import RunDirectory
 
 _COLUMNS = (Column("id"), Column("stage", right=True), Column("epoch", right=True), Column("batch", right=True),
@@ -27,7 +27,7 @@ _RUNS = (Column("run", wide="fold"), Column("checkpoints", right=True), Column("
 
 
 @command()
-@click.argument("directory", default=".", type=path_arguments.LOCAL_PATH)
+@click.argument("directory", default=".", type=path_arguments.PATH_OR_URL)
 @click.option("--sort", metavar="METRIC", help="The best value of a metric first, such as val_loss.")
 def ls(out: Output, directory: str, sort: Optional[str]) -> None:
     """Lists the checkpoints of the run in DIRECTORY, newest first.
@@ -38,7 +38,7 @@ def ls(out: Output, directory: str, sort: Optional[str]) -> None:
     try:
         run = path_arguments.run_directory(directory)
     except CheckpointNotFound:
-        runs = runs_below(directory) if os.path.isdir(directory) else []
+        runs = runs_below(directory) if is_folder(directory) else []
         if not runs:
             raise
         _list_runs(out, directory, runs)
@@ -98,7 +98,7 @@ def summary(path: str) -> Dict[str, Any]:
     """A run in a few figures."""
     run, damaged = RunDirectory(path), []  # type: RunDirectory, List[str]
     infos = run.infos(damaged)
-    story = timeline(journal.read_journal(path).events)
+    story = timeline(journal.read_journal(run.path).events)
     processes = story["processes"]
     signs = [one["last_sign"] for one in processes] + [info.created for info in infos]
     steps = [info.progress.step for info in infos] + [story["headline"]["step"]]

@@ -15,6 +15,7 @@ from keras_session_ext.config import policy_makers
 from keras_session_ext.config.schema_file import session_schema, within
 from keras_session_ext.errors import ConfigError, DirectoryBusy
 from keras_session_ext.lifecycle.journal import NAME, Journal
+from keras_session_ext.lifecycle.journal_segments import add_segment
 from keras_session_ext.policies.keep import KeepPolicy, Plan
 from keras_session_ext.policies.monitor import Monitor
 from keras_session_ext.progress import CheckpointInfo
@@ -42,7 +43,7 @@ class Setting(click.ParamType):
 
 
 @command()
-@click.argument("directory", type=path_arguments.LOCAL_PATH)
+@click.argument("directory", type=path_arguments.PATH_OR_URL)
 @click.option("--keep-last", type=click.IntRange(min=1), metavar="N", help="Keep the N newest.")
 @click.option("--keep-best", type=click.IntRange(min=1), metavar="N", help="Keep the N best by --monitor.")
 @click.option("--monitor", metavar="METRIC", help="The metric of --keep-best.")
@@ -175,9 +176,18 @@ def _remove(run: RunDirectory, listed: Plan, plan: Any, out: Output) -> List[str
 
 def _record(run: RunDirectory, removed: List[str], plan: Plan) -> None:
     """Tells the journal, where there is one."""
-    path = os.path.join(run.path, NAME)
-    if not removed or not files.exists(path):
+    if not removed:
         return
+    if run.is_far:
+        with files.temporary_directory() as folder:
+            path = os.path.join(folder, NAME)
+            _tell(path, removed, plan)
+            add_segment(run.path, files.read_all(path))
+    elif files.exists(os.path.join(run.path, NAME)):
+        _tell(os.path.join(run.path, NAME), removed, plan)
+
+
+def _tell(path: str, removed: List[str], plan: Plan) -> None:
     journal = Journal(path)
     journal.append("process_started", {"pid": os.getpid(), "host": socket.gethostname(), "command": "prune"})
     for id in removed:

@@ -6,6 +6,7 @@ from typing import Any, Dict, List, Tuple
 
 import click
 
+from keras_session_ext import urls
 from keras_session_ext.cli import path_arguments
 from keras_session_ext.cli import script_argument as scripts
 from keras_session_ext.cli.output import Output, command
@@ -22,7 +23,7 @@ _SIGNALS, _CALLBACKS_DEFAULT = ("SIGTERM", "SIGINT", "SIGHUP"), ["SIGTERM"]
 @click.option("--key", help="Where in the config the session stands, such as trainer.session.")
 @click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE",
               help="A setting that goes before the config's, such as save.every_steps=100. May be given again.")
-@click.option("--directory", "-d", type=path_arguments.LOCAL_PATH,
+@click.option("--directory", "-d", type=path_arguments.PATH_OR_URL,
               help="Where the run lives: short for --set directory=…")
 @click.option("--max-restarts", type=click.IntRange(0), default=10, show_default=True,
               help="How often the script is started again when it crashes or is killed, with no new checkpoint in "
@@ -90,8 +91,10 @@ def _effective(config: Any, key: Any, overrides: Tuple[str, ...], directory: Any
         save["on_signal"] = list(_SIGNALS)
     for settings in (made, made.get("tensorboard") or {}):
         for name in ("directory", "log_dir"):
-            if name in settings:
+            if name in settings and not urls.is_url(settings[name]):
                 settings[name] = os.path.abspath(settings[name])
+    if made.get("staging", "memory") != "memory":
+        made["staging"] = os.path.abspath(made["staging"])
     return made
 
 

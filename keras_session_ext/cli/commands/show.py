@@ -14,7 +14,7 @@ _KINDS = (Column("kind"), Column("tensors", right=True), Column("size", right=Tr
 
 
 @command()
-@click.argument("checkpoint", type=path_arguments.LOCAL_PATH)
+@click.argument("checkpoint", type=path_arguments.PATH_OR_URL)
 @path_arguments.in_directory
 @click.option("--tensors", is_flag=True, help="Show every tensor.")
 def show(out: Output, checkpoint: str, directory: Optional[str], tensors: bool) -> None:

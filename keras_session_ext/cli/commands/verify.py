@@ -6,14 +6,16 @@ from typing import Any, Dict, Iterable, List, Tuple
 
 import click
 
+from keras_session_ext import remote_files, urls
 from keras_session_ext.checkpoint import reader
 from keras_session_ext.cli import path_arguments, readable
 from keras_session_ext.cli.output import Output, command
 from keras_session_ext.errors import CheckpointCorrupt, CheckpointNotFound
+from keras_session_ext.store.find_runs import is_folder
 
 
 @command()
-@click.argument("what", nargs=-1, type=path_arguments.LOCAL_PATH, metavar="[CHECKPOINT|DIRECTORY]...")
+@click.argument("what", nargs=-1, type=path_arguments.PATH_OR_URL, metavar="[CHECKPOINT|DIRECTORY]...")
 @click.option("-a", "--all", "everything", is_flag=True, help="All checkpoints of a directory, not the newest only.")
 def verify(out: Output, what: Tuple[str, ...], everything: bool) -> int:
     """Checks every byte of CHECKPOINTs against their checksums; of a DIRECTORY the newest one.
@@ -30,7 +32,7 @@ def verify(out: Output, what: Tuple[str, ...], everything: bool) -> int:
 
 
 def _paths(name: str, everything: bool) -> List[str]:
-    if not os.path.isdir(name):
+    if not is_folder(name):
         return [path_arguments.locate(name)]
     run = path_arguments.run_directory(name)
     paths = run.paths()
@@ -46,7 +48,7 @@ def _place(path: str) -> str:
 
 def _nbytes(path: str) -> int:
     try:
-        return os.path.getsize(path)
+        return remote_files.size_bytes(path) if urls.is_url(path) else os.path.getsize(path)
     except OSError:
         return 0
 

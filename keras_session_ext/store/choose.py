@@ -1,0 +1,43 @@
+"""Which store a path leads to: this machine's file systems, or one behind a URL."""
+
+from typing import Optional
+
+from keras_session_ext import urls
+from keras_session_ext.store.contract import Store, StoredFile
+from keras_session_ext.store.local import LocalFile, LocalStore
+
+
+def store_of(path: str, group: bool = False, staging: Optional[str] = None) -> Store:
+    """The store of a run directory.
+
+    Args:
+        path: a folder, or a URL.
+        group: whether members of the files' group may read and write, too; of a folder.
+        staging: where files wait on this machine for what is behind a URL.
+
+    Raises:
+        ConfigError: what the URL needs is not installed, or refuses its options.
+
+    Examples:
+        >>> store_of("runs/a").is_far
+        False
+    """
+    if not urls.is_url(path):
+        return LocalStore(path, group)
+    from keras_session_ext.store.remote import RemoteStore  # it takes a while, and most runs need none
+
+    return RemoteStore(urls.normalised(path), staging)
+
+
+def open_file(path: str) -> StoredFile:
+    """Opens a file of any store for reading.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError: it cannot be read.
+    """
+    if not urls.is_url(path):
+        return LocalFile(path)
+    from keras_session_ext.store.remote_file import RemoteFile
+
+    return RemoteFile(urls.normalised(path))

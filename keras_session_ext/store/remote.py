@@ -1,0 +1,187 @@
+"""A run directory in a store behind a URL: S3, Google's, Azure's.
+
+An object is there whole or not at all, so that there is no temporary name, no
+rename and no tombstone. A put is `stage on this machine -> check -> upload under
+the final name, on condition that it is free -> compare`; only then is it
+acknowledged.
+"""
+
+import errno
+import logging
+import os
+import re
+import time
+from typing import Callable, List, Optional
+
+from keras_session_ext import files, remote_copies, remote_files, urls
+from keras_session_ext.lifecycle import journal
+from keras_session_ext.lifecycle.journal_segments import FOLDER as JOURNAL_FOLDER
+from keras_session_ext.lifecycle.journal_segments import JournalSegments
+from keras_session_ext.store.contract import Image, Staged, Store, StoredFile
+from keras_session_ext.store.remote_file import RemoteFile
+from keras_session_ext.store.remote_lock import RemoteLock
+from keras_session_ext.store.staging import StagedObject, Staging
+
+logger = logging.getLogger("keras_session_ext")
+
+_NOTE_LIMIT = 1 << 16
+_CLAIM_TRIES = 6
+_NO_CONDITIONS = (
+    "the store makes an object in the place of another, though it is told not to: two starts at once could not be told "
+    "apart. Update its client (pip install -U s3fs gcsfs adlfs; Python 3.9 or newer), or use a gateway that knows "
+    "If-None-Match")
+_NOTES = "notes"
+_NOTE_FILE = re.compile(r"witness-[a-z]+")
+
+
+class RemoteStore(Store):
+    """A folder of a store: claims, which are signs of life, and checkpoints; beside them notes and the journal.
+
+    Args:
+        url: of the folder.
+        staging: where files wait on this machine; see `Staging`.
+
+    Raises:
+        ConfigError: what the URL needs is not installed, or refuses its options.
+    """
+
+    is_far = True
+
+    def __init__(self, url: str, staging: Optional[str] = None):
+        self.path = url
+        remote_files.client(url)
+        self.folder = urls.join(url, "checkpoints")
+        self.lock = self._sign = RemoteLock(self.folder)
+        self._staging = Staging(url, staging)
+        self._copies: Optional[remote_copies.Repeated] = None
+
+    @property
+    def here(self) -> str:
+        return self._staging.folder
+
+    def describe(self) -> str:
+        return self.folder
+
+    def path_of(self, name: str) -> str:
+        return urls.join(self.folder, name)
+
+    def exists(self) -> bool:
+        return bool(remote_files.entries(self.path))
+
+    def prepare(self) -> None:
+        """A store has no folders; whether it can be written the claim shows."""
+
+    def names(self) -> List[str]:
+        return remote_files.names(self.folder)
+
+    def claim(self, name: str) -> bool:
+        url, body = self.path_of(name), self._sign.body(nonce=os.urandom(8).hex())
+        for tries in range(_CLAIM_TRIES):
+            try:
+                remote_files.create(url, body)
+                break
+            except remote_files.StoreError as error:
+                if "mode" in str(error):  # what s3fs before 2025 and adlfs before 2024 make of it
+                    raise OSError(errno.ENOTSUP, _NO_CONDITIONS, url) from error
+                raise
+            except FileExistsError:
+                there = self._read(url)
+                if there == body:
+                    break  # the answer was lost, and the client tried again
+                if there is not None:
+                    return False
+                time.sleep(0.2 * 2 ** tries)  # a removal is under way, says S3 that way
+        else:
+            raise OSError(errno.EAGAIN, "the store says that the name is taken, and that there is nothing", url)
+        try:
+            remote_files.create(url, body)
+        except FileExistsError:
+            self._sign.claimed(name)
+            return True
+        raise OSError(errno.ENOTSUP, _NO_CONDITIONS, url)
+
+    @staticmethod
+    def _read(url: str) -> Optional[bytes]:
+        try:
+            return remote_files.read(url)
+        except FileNotFoundError:
+            return None
+
+    def stage(self, name: str, image: Image) -> Staged:
+        return self._staging.write(self.path_of(name), name, image)
+
+    def open(self, name: str) -> StoredFile:
+        return RemoteFile(self.path_of(name))
+
+    def remove(self, names: List[str], check: Callable[[], None]) -> List[str]:
+        there = set(self.names()).intersection(names) if names else set()
+        if there:
+            check()
+        return [name for name in names if name in there and remote_files.remove(self.path_of(name))]
+
+    def clear_leftovers(self, is_leftover: Callable[[str, bool], bool]) -> None:
+        for name in self.names():
+            if is_leftover(name, False) or name.startswith(".clock-"):
+                try:
+                    remote_files.remove(self.path_of(name))
+                except OSError as error:
+                    logger.warning("Cannot remove the leftover %s: %s", self.path_of(name), error)
+        try:
+            remote_files.abort_uploads(self.folder, lambda name: is_leftover(name, True))
+        except OSError as error:  # it takes a permission that trainings often do not have
+            logger.info("Unfinished uploads to %s cannot be looked for: %s", self.folder, error)
+
+    def write_note(self, name: str, data: bytes) -> None:
+        remote_files.replace(urls.join(self.path, name), data)
+
+    def read_note(self, name: str) -> Optional[bytes]:
+        try:
+            return self._read(urls.join(self.path, name))[-_NOTE_LIMIT:]  # type: ignore[index]
+        except (OSError, TypeError):
+            return None
+
+    # -- small files that grow here
+
+    def bring(self, generation: int) -> None:
+        path = os.path.join(self.here, journal.NAME)
+        is_newer = self._join_journals(path)
+        notes = remote_copies.FolderCopy(urls.join(self.path, _NOTES), self.here,
+                                         lambda name: _NOTE_FILE.fullmatch(name) is not None)
+        notes.bring(lambda path, size: is_newer)
+        segments = JournalSegments(path, self.path, generation)
+
+        def send() -> None:
+            segments.send()
+            notes.send()
+
+        self._copies = remote_copies.Repeated("The journal cannot be written to {}".format(
+            urls.join(self.path, JOURNAL_FOLDER)), send, remote_copies.COPY_SECONDS)
+        self._copies.begin()
+
+    def _join_journals(self, path: str) -> bool:
+        """What was told there and here stands here; whether this machine knew something newer."""
+        there = journal.read_journal(self.path).events
+        mine = journal.read_journal(path).events
+        last = max([0] + [event.seq for event in there])
+        known = {(event.seq, event.process) for event in there}
+        joined = there + [event for event in mine if event.seq > last and (event.seq, event.process) not in known]
+        remote_copies.write(path, b"".join(map(journal.line_of, joined)))
+        return bool(mine) and max(event.seq for event in mine) >= last
+
+    def send(self, timeout_seconds: float = 0.0) -> None:
+        if self._copies is None:
+            return
+        if timeout_seconds > 0:
+            self._copies.finish(timeout_seconds)
+            self._copies.begin()
+        else:
+            self._copies.ask()
+
+    def left_here(self) -> List[str]:
+        """Names of checkpoints that an earlier process staged on this machine, and did not send."""
+        return [name for name in files.names(self.here) if name.endswith(".h5") and not name.startswith(".")]
+
+    def staged(self, name: str) -> StagedObject:
+        """One of these."""
+        path = os.path.join(self.here, name)
+        return StagedObject(self.path_of(name), path, os.path.getsize(path))
