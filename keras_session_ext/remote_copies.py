@@ -1,5 +1,7 @@
 """Small files that grow on this machine while their copies stand in a store: work that repeats behind training."""
 
+import atexit
+import concurrent.futures.thread  # noqa: F401 (what it does at the exit is registered before ours, and comes after)
 import errno
 import getpass
 import hashlib
@@ -9,7 +11,7 @@ import stat
 import tempfile
 import threading
 import time
-from typing import Callable, Dict, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 from keras_session_ext import files, remote_files, urls
 
@@ -19,6 +21,39 @@ logger = logging.getLogger("keras_session_ext")
 COPY_SECONDS = 60.0
 #: of one file; what is larger is not copied
 _LARGEST_BYTES = 64 << 20
+
+
+_exits: List[Tuple[int, Callable[[], None]]] = []
+_has_exited = False
+
+
+def before_exit(order: int, work: Callable[[], None]) -> None:
+    """Does something at the end of a process that has used a store, as long as the network can still be used.
+
+    When `atexit` is called that is over: asyncio's threads are gone.
+    https://github.com/python/cpython/blob/v3.12.0/Lib/concurrent/futures/thread.py#L37
+
+    Args:
+        order: what has a smaller one comes first.
+        work: it.
+    """
+    _exits.append((order, work))
+
+
+def _before_exit() -> None:
+    global _has_exited
+    if _has_exited or not remote_files.is_used():
+        return
+    _has_exited = True
+    for _, work in sorted(_exits, key=lambda one: one[0]):
+        try:
+            work()
+        except Exception as error:
+            logger.warning("At the end of the process: %s", error)
+
+
+# of Python 3.9 and later; in older ones asyncio's threads end by an `atexit` that is older than this
+getattr(threading, "_register_atexit", atexit.register)(_before_exit)
 
 
 class Repeated:
@@ -72,7 +107,7 @@ class Repeated:
                 self._work()
                 self._told = False
             except Exception as error:  # of a store, a disk or a client: training goes on
-                if not self._told:
+                if not self._told and not _has_exited:
                     self._told = True
                     logger.warning("%s: %s. Training goes on, and it is tried again.", self._what, error)
             with self._condition:

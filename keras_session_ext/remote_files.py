@@ -26,8 +26,8 @@ STALL_SECONDS = 120.0
 _PART_BYTES, _MOST_PARTS = 8 << 20, 9000
 #: an upload that cannot tell how far it is may be as slow as this
 _SLOWEST_BYTES_PER_SECOND = 50_000
-#: of a file that was uploaded so much is read back, from so many places
-_SAMPLE_BYTES, _SAMPLES = 1 << 16, 8
+#: a file that was uploaded is read back whole up to a size, and else from its begin, middle and end
+_WHOLE_BYTES, _SAMPLE_BYTES = 1 << 20, 1 << 16
 _PAGES = 20
 #: between the tries of a call, besides those that the client makes itself
 _PAUSES = (0.5, 2.0, 5.0)
@@ -36,6 +36,7 @@ _FINAL = (errno.EACCES, errno.EPERM, errno.ETIMEDOUT)
 
 _clients: Dict[Tuple[str, int], Any] = {}  # by protocol and process: a client is not for a forked child
 _guard = threading.RLock()
+_is_used = False
 
 
 def _forked() -> None:
@@ -80,7 +81,14 @@ def client(url: str) -> Tuple[Any, str]:
     return made, url if scheme.startswith("abfs") else rest
 
 
+def is_used() -> bool:
+    """Whether this process has ever made a client."""
+    return _is_used
+
+
 def _make_client(scheme: str) -> Any:
+    global _is_used
+    _is_used = True
     extra = urls.EXTRAS.get(scheme, "")
     if extra == "gcs" and os.environ.get("STORAGE_EMULATOR_HOST"):
         # it asks by gRPC what an emulator does not know, and waits a minute for the answer
@@ -337,7 +345,7 @@ def _one_at_a_time(url: str) -> Iterator[None]:
 
 
 def is_same(url: str, size: int, piece: Callable[[int, int], bytes]) -> bool:
-    """Whether an object is what was to be uploaded, as far as its size and samples from all over it tell.
+    """Whether an object is what was to be uploaded, as far as its size and what is read back of it tell.
 
     What went wrong on the way the client's own checksums tell, and every byte is verified when it is restored.
 
@@ -348,11 +356,9 @@ def is_same(url: str, size: int, piece: Callable[[int, int], bytes]) -> bool:
     """
     if size_bytes(url) != size:
         return False
-    for begin in sorted({max(0, (size - _SAMPLE_BYTES) * part // (_SAMPLES - 1)) for part in range(_SAMPLES)}):
-        end = min(size, begin + _SAMPLE_BYTES)
-        if end > begin and read(url, begin, end) != piece(begin, end):
-            return False
-    return True
+    places = [(0, size)] if size <= _WHOLE_BYTES else [
+        (begin, begin + _SAMPLE_BYTES) for begin in (0, (size - _SAMPLE_BYTES) // 2, size - _SAMPLE_BYTES)]
+    return all(read(url, begin, end) == piece(begin, end) for begin, end in places if end > begin)
 
 
 def _s3(url: str, name: str, arguments: Dict[str, Any]) -> Any:

@@ -156,6 +156,7 @@ def main(task):
     import keras
     import sources
 
+    os.environ.update(task.get("variables", {}))
     source = sources.SOURCES[task.get("source", "arrays")]
     seed = task["seed"] if "seed" in task else source.seed
     np.random.seed()  # a forked process has its parent's
@@ -167,7 +168,8 @@ def main(task):
         model, arguments = architectures.plain(**dict(source.compile, **task.get("compile", {}))), source.make()
     checkpoint = kse.SessionCheckpoint(
         task["directory"], save=kse.EveryEpochs(1) | kse.EverySteps(task.get("every", 3)),
-        keep=kse.KeepAll(), restore=task.get("restore", "auto"), background=task.get("background", True))
+        keep=kse.KeepAll(), restore=task.get("restore", "auto"), background=task.get("background", True),
+        staging=task.get("staging"))
     callbacks = peers(keras, task)
     place = task.get("place", 1)
     callbacks[place:place] = [checkpoint, make_killer(keras, task.get("kill"))]

@@ -17,6 +17,7 @@ from keras_session_ext.lifecycle.earlier_processes import TRAINING, KnownCheckpo
 from keras_session_ext.lifecycle.events import LifecycleEvent
 from keras_session_ext.lifecycle.journal import Journal, read_journal
 from keras_session_ext.progress import CheckpointInfo
+from keras_session_ext.remote_copies import before_exit
 
 logger = logging.getLogger("keras_session_ext")
 
@@ -71,6 +72,7 @@ class Record:
         self._reached: Optional[Tuple[float, int, float]] = None  # when and where training was last heard of, and since
         self._next_beat = self._next_note = 0.0
         self._fit_began = 0.0
+        self._fit_thread: Optional[threading.Thread] = None
         self._fit_time = 0.0
         self._stop_listening = events.listen(_weakly(self))
 
@@ -184,6 +186,12 @@ class Record:
             self.send(END_SECONDS)
         self._ended = True
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether a fit is on its way in a thread that the end of the main thread does not end."""
+        thread = self._fit_thread
+        return self.fitting and thread is not None and thread.is_alive() and thread is not threading.main_thread()
+
     # -- fit, evaluate and predict
 
     def fit_started(self, owned: bool, left: Any = None, **figures: Any) -> None:
@@ -205,8 +213,10 @@ class Record:
         if vanished is not None:
             self._tell(vanished)
         self.fitting, self._fit_began, self._fit_time = True, time.monotonic(), time.time()
+        self._fit_thread = threading.current_thread()
         self._old_error, self._signalled = getattr(sys, "last_value", None), False
         self.emit("fit_started", **figures)
+        self.send(0.0)
 
     def _read(self) -> List[LifecycleEvent]:
         try:
@@ -327,3 +337,12 @@ _open: List[Record] = []  # those that have a journal, until the process ends
 def _end() -> None:
     for record in _open:
         record.end()
+
+
+def _end_what_is_over() -> None:
+    for record in _open:
+        if not record.goes_on:
+            record.end()
+
+
+before_exit(1, _end_what_is_over)

@@ -13,6 +13,7 @@ from keras_session_ext.checkpoint.encoder import CheckpointImage, Encoder
 from keras_session_ext.errors import DirectoryBusy
 from keras_session_ext.lifecycle.record import Record, figures
 from keras_session_ext.progress import CheckpointInfo
+from keras_session_ext.remote_copies import before_exit
 from keras_session_ext.run.background_writer import BackgroundWriter
 from keras_session_ext.run.lineage import Lineage
 from keras_session_ext.run.snapshot import Snapshot
@@ -26,8 +27,6 @@ _LARGEST = 8  # tensors that the journal names
 
 #: how long the end of training waits for a save in flight, and the exit of the process
 DRAIN_SECONDS, EXIT_SECONDS = 600.0, 60.0
-#: how long the last words of the journal are waited for
-SEND_SECONDS = 15.0
 
 _in_use: "weakref.WeakSet[Saves]" = weakref.WeakSet()  # and those in flight, which their threads keep
 if hasattr(os, "register_at_fork"):
@@ -114,7 +113,6 @@ class Saves:
         """Waits for the save in flight, and lets go of the memory; False if the save goes on."""
         is_over = self.drain(DRAIN_SECONDS)
         self.encoder.release()
-        self.directory.send(SEND_SECONDS)
         return is_over
 
     def ended(self) -> bool:
@@ -231,6 +229,9 @@ def drain_directory(path: str) -> None:
 def _at_exit() -> None:
     for saves in list(_in_use):
         saves.drain(EXIT_SECONDS)
+
+
+before_exit(0, _at_exit)
 
 
 def _contents(image: CheckpointImage) -> Dict[str, Any]:

@@ -280,8 +280,8 @@ class Session:
             self.saves.complain(SessionError(self.saves.left()))
         self.saves.check()
         stopped = self.run.stopping
-        self.tell("Session: {} at {}; {} checkpoints in {}".format(
-            "stopped" if stopped else "finished", self.run.progress, len(self.lineage.infos), self.directory.path))
+        what, count = "stopped" if stopped else "finished", len(self.lineage.infos)
+        self.tell("Session: {} at {}; {} checkpoints in {}".format(what, self.run.progress, count, self.directory.path))
         self.record.fit_finished(epochs=self._epochs, stopped=stopped, **place(self.run.progress))
         self.stages.ended(self.stage, failed=False)
         self.directory.release()
@@ -365,8 +365,8 @@ class Session:
     def _take_snapshot(self, logs: Dict[str, Any], finished: bool, reason: str) -> Snapshot:
         observe(self.run.model)  # the loop may have built it
         reasons, why = why_not_exact(self.run)
-        fields = dict(self._fields(logs, finished, reason), reasons=reasons)
-        return take_snapshot(self.run, state.KINDS, fields, self.saves.encoder, why)
+        return take_snapshot(self.run, state.KINDS, dict(self._fields(logs, finished, reason), reasons=reasons),
+                             self.saves.encoder, why)
 
     def _fields(self, logs: Dict[str, Any], finished: bool, reason: str) -> Dict[str, Any]:
         run, progress = self.run, self._now()

@@ -162,6 +162,10 @@ class Store(abc.ABC):
             timeout_seconds: how long that is waited for.
         """
 
+    def left_here(self) -> Dict[str, Staged]:
+        """What an earlier process staged on this machine and did not publish, by name."""
+        return {}
+
     @abc.abstractmethod
     def exists(self) -> bool:
         """Whether there is such a place."""

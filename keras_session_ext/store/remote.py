@@ -11,9 +11,9 @@ import logging
 import os
 import re
 import time
-from typing import Callable, List, Optional
+from typing import Callable, Dict, List, Optional
 
-from keras_session_ext import files, remote_copies, remote_files, urls
+from keras_session_ext import remote_copies, remote_files, urls
 from keras_session_ext.lifecycle import journal
 from keras_session_ext.lifecycle.journal_segments import FOLDER as JOURNAL_FOLDER
 from keras_session_ext.lifecycle.journal_segments import JournalSegments
@@ -177,11 +177,6 @@ class RemoteStore(Store):
         else:
             self._copies.ask()
 
-    def left_here(self) -> List[str]:
-        """Names of checkpoints that an earlier process staged on this machine, and did not send."""
-        return [name for name in files.names(self.here) if name.endswith(".h5") and not name.startswith(".")]
-
-    def staged(self, name: str) -> StagedObject:
-        """One of these."""
-        path = os.path.join(self.here, name)
-        return StagedObject(self.path_of(name), path, os.path.getsize(path))
+    def left_here(self) -> Dict[str, Staged]:
+        return {name: StagedObject(self.path_of(name), path, os.path.getsize(path))
+                for name, path in self._staging.left().items()}

