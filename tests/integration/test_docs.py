@@ -9,9 +9,11 @@ import subprocess
 import sys
 
 import pytest
+import stores
 from commands import COMMAND, finish
 from harness import environment
 
+from keras_session_ext import remote_files
 from keras_session_ext.config.effective_settings import effective_config
 
 pytestmark = pytest.mark.xdist_group("docs")  # what a reader has is made once
@@ -46,6 +48,24 @@ def blocks(page, *languages):
 
 
 @pytest.fixture(scope="module")
+def bucket(tmp_path_factory):
+    """The variables of the environment for a store with a bucket that is called so, and a run in it."""
+    with stores.place("s3") as place:
+        remote_files.client("s3://bucket/run")[0].mkdir("bucket")
+        folder = tmp_path_factory.mktemp("cloud")
+        (folder / "train.py").write_text(TRAIN)
+        status, _, err = finish(["run", "--set", "verbose=0", "-d", "s3://bucket/run", "train.py"], folder)
+        assert status == 0, err
+        yield dict(place.variables)
+
+
+@pytest.fixture
+def variables(request):
+    """What a text needs besides the machine it is pasted on."""
+    return lambda text: request.getfixturevalue("bucket") if "s3://" in text else {}
+
+
+@pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A folder with two runs, a script and a config, as someone has who read the README."""
     folder = tmp_path_factory.mktemp("reader")
@@ -67,7 +87,7 @@ def test_every_page_and_every_block_is_known():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
-def test_python_blocks(page, trained, tmp_path):
+def test_python_blocks(page, trained, variables, tmp_path):
     subprocess.run(["cp", "-r", str(trained) + "/.", str(tmp_path)], check=True)
     for config in blocks(page, "yaml")[:1]:
         (tmp_path / "train.yaml").write_text("trainer:\n" + "".join("  " + line + "\n" for line in config.split("\n"))
@@ -79,7 +99,7 @@ def test_python_blocks(page, trained, tmp_path):
                              for text in blocks(page, "python"))
     (tmp_path / "pasted.py").write_text(code)
     done = subprocess.run([sys.executable, "pasted.py"], cwd=str(tmp_path), env=dict(
-        environment("jax"), MPLBACKEND="agg"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        environment("jax"), MPLBACKEND="agg", **variables(code)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert done.returncode == 0, done.stdout.decode()
 
 
@@ -96,7 +116,7 @@ def shell_lines():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page, line", shell_lines())
-def test_shell_lines(page, line, trained, tmp_path):
+def test_shell_lines(page, line, trained, variables, tmp_path):
     if line.startswith(ELSEWHERE):
         for name in re.findall(r"python (\S+\.py)", line):
             assert os.path.exists(os.path.join(ROOT, name))
@@ -111,7 +131,8 @@ def test_shell_lines(page, line, trained, tmp_path):
     line = ID.sub(newest[:-3], line)
     if "--follow" in line:
         line = "timeout -s INT 4 " + line.split("#")[0] + " || [ $? = 124 ] || [ $? = 130 ]"
-    made = dict(environment("jax"), PATH=os.path.dirname(COMMAND) + os.pathsep + os.environ["PATH"])
+    made = dict(environment("jax"), **variables(line))
+    made.update(PATH=os.path.dirname(COMMAND) + os.pathsep + os.environ["PATH"])
     done = subprocess.run(["bash", "-euo", "pipefail", "-c", line], cwd=str(tmp_path), env=made, timeout=300,
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     allowed = {0, 1} if line.startswith("keras-session diff") else {0}
