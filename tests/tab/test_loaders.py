@@ -259,3 +259,24 @@ def test_what_keeps_a_tensorboard_from_starting_is_told_by_doctor(tmp_path, monk
     said = subprocess.run(doctor, capture_output=True, text=True)
     told = "rich 9.0" in said.stdout and "TensorBoard {} does not start".format(version.VERSION) in said.stdout
     assert told == (VERSION < (2, 5)), said.stdout
+
+
+@pytest.mark.parametrize("flags", LOADERS.values(), ids=list(LOADERS))
+def test_the_curves_of_files_that_are_gone_stay(tmp_path, flags, monkeypatch):
+    """And so do the figures at the head: a file begins with what went before it."""
+    monkeypatch.setattr(event_writer, "FILE_BYTES", 40000)
+    rows = [("process_started", {"pid": 1}), ("fit_started", {"stage": 0})]
+    for epoch in range(1500):
+        loss = 77.0 if epoch == 333 else 1.0 / (epoch + 1)
+        rows += [("epoch_finished", {"epoch": epoch, "step": 10 * epoch + 10, "metrics": {"loss": loss}})]
+        rows += [saved(10 * epoch + 10)] if epoch % 10 == 9 else []
+    log_dir = str(tmp_path / "tb")
+    tell(Journal(str(tmp_path / "journal.jsonl")), rows, log_dir)
+    assert len(os.listdir(os.path.join(log_dir, "session"))) == event_writer.FILES
+    with tensorboard(log_dir, *flags) as address:
+        assert wait_for(lambda: timeline(address, 500)["curves"]["step"] == 15000)
+        made = timeline(address, 500)
+        assert made["dropped"] + len(made["events"]) == len(rows) and made["dropped"] > 300
+        line, = made["curves"]["lines"]
+        assert (line["steps"][0], line["steps"][-1]) == (10, 15000) and max(line["values"]) == 77.0
+        assert made["headline"]["checkpoints"] == 150
