@@ -22,6 +22,8 @@ LINES = 64
 _THROWN = 200
 _THROWN_POINTS = 40
 _RESTARTS = 500
+#: places of checkpoints: of more, every other one
+_SAVES = 1000
 _NAME_CHARACTERS = 120
 _COMPONENTS = 16
 #: where the numbers of a line come from: the ends of epochs, or steps within them (Keras's means since the epoch began)
@@ -72,6 +74,7 @@ class Curves:
         self._thrown: List[Dict[str, Any]] = []
         self._thrown_lines: List[Dict[_Key, _Line]] = []
         self._restarts: List[Dict[str, Any]] = []
+        self._saves: List[Tuple[int, float]] = []  # step and time
         self._time = 0.0
 
     def add(self, event: LifecycleEvent) -> None:
@@ -79,6 +82,10 @@ class Curves:
         figures, step = event.figures, whole(event.figures.get("step"))
         if event.kind == "summary":
             self._begin_from(figures.get("curves"))
+        elif event.kind == "checkpoint_saved" and step is not None:
+            self._saves.append((step, event.time))
+            if len(self._saves) > 2 * _SAVES:
+                del self._saves[1::2]
         elif event.kind in ("interrupted", "failed") or (event.kind == "signal_received" and figures.get("ends")):
             self._ended(event, step)
         elif event.kind in ("restored", "epoch_started", "epoch_finished", "progress") and step is not None:
@@ -99,7 +106,7 @@ class Curves:
                 self._left_out.setdefault(key[0]) if len(self._left_out) < 1000 else None
                 continue
             line = self._lines.setdefault(key, [])
-            line.append(Point(step, event.time, value))
+            line.append(Point(step, number(event.figures.get("metrics_time")) or event.time, value))
             if len(line) > 2 * LINE_POINTS:
                 line[:] = thin(line, LINE_POINTS)
 
@@ -146,7 +153,7 @@ class Curves:
     # -- as plain values
 
     def drawn(self) -> Dict[str, Any]:
-        """For a view: `lines` of `steps`, `times` and `values`; `restarts`; `thrown` stretches, which lines name."""
+        """For a view: `lines` of `steps`, `times`, `values`; `thrown` stretches, named by lines; restarts and saves."""
         return self._plain(ALL_POINTS, LINE_POINTS)
 
     def state(self) -> Dict[str, Any]:
@@ -156,7 +163,7 @@ class Curves:
     def _plain(self, budget: int, longest: int) -> Dict[str, Any]:
         limit = max(20, min(longest, budget // max(1, len(self._lines))))
         lines = [_columns(key, thin(line, limit), None) for key, line in self._lines.items() if line]
-        left = budget // 2
+        left, saves = budget // 2, self._saves[::1 + len(self._saves) // _SAVES]
         thrown: List[Dict[str, Any]] = []
         for at in range(len(self._thrown) - 1, -1, -1):  # the newest, as far as they go
             mine = [_columns(key, line, at) for key, line in self._thrown_lines[at].items()]
@@ -165,7 +172,9 @@ class Curves:
                 break
             thrown = mine + thrown
         return {"lines": lines + thrown, "thrown": [dict(one) for one in self._thrown],
-                "restarts": [dict(one) for one in self._restarts], "left_out": sorted(self._left_out)[:100],
+                "restarts": [dict(one) for one in self._restarts],
+                "saves": {"steps": [step for step, _ in saves], "times": [round(when, 3) for _, when in saves]},
+                "left_out": sorted(self._left_out)[:100],
                 "step": self.step}
 
     def _begin_from(self, state: Any) -> None:
@@ -183,6 +192,8 @@ class Curves:
                 "how": how if how in ("failed", "signal", "interrupted") else "",
                 "ended": number(one.get("ended")) or None, "ended_step": whole(one.get("ended_step")) or 0,
                 "time": number(one.get("time")) or None, "step": whole(one.get("step"))})
+        saves = state.get("saves")
+        self._saves = _pairs(saves if isinstance(saves, dict) else {})[:_SAVES]
         for one in _dicts(state.get("lines")):
             at, key = one.get("thrown"), (str(one.get("name"))[:_NAME_CHARACTERS], str(one.get("source")))
             if key[1] not in (EPOCHS, STEPS):
@@ -274,6 +285,12 @@ def _points(columns: Dict[str, Any]) -> _Line:
         if step is not None and value is not None and (not made or step >= made[-1].step):
             made.append(Point(step, number(when), value))
     return made
+
+
+def _pairs(columns: Dict[str, Any]) -> List[Tuple[int, float]]:
+    parts = [columns.get(name) for name in ("steps", "times")]
+    return [(step, number(when)) for step, when in zip(*[part if isinstance(part, list) else [] for part in parts])
+            if whole(step) is not None]
 
 
 def _value(value: Any) -> Any:

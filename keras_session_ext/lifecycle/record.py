@@ -72,7 +72,7 @@ class Record:
         self._vanished = ""
         self._reached: Optional[Tuple[float, int, float]] = None  # when and where training was last heard of, and since
         self._next_beat = self._next_note = self._next_step = 0.0
-        self._given: Optional[Tuple[int, float, Dict[str, Any]]] = None  # a step, when it was made, and its logs
+        self._given: Optional[Tuple[int, float, Dict[str, Any], float]] = None  # a step, when it was made, and its logs
         self._fit_began = 0.0
         self._fit_time = 0.0
         self._stop_listening = events.listen(_weakly(self))
@@ -278,7 +278,7 @@ class Record:
         now = time.monotonic()
         if self._given is None and logs and now >= self._next_step:
             self._next_step = now + min(BEAT_SECONDS, max(STEP_SECONDS, _STEP_SHARE * self.fit_seconds()))
-            self._given = (number, now, dict(logs))
+            self._given = (number, now, dict(logs), time.time())
 
     def beat(self, progress: Any) -> None:
         """Called between batches: gives a sign of life now and then."""
@@ -286,7 +286,8 @@ class Record:
         given = self._given
         if given is not None and (progress.step >= given[0] + _LATE_STEPS or now >= given[1] + STEP_SECONDS):
             self._given = None
-            self.emit("progress", metrics=logged(given[2]), metrics_step=given[0], **place(progress))
+            self.emit("progress", metrics=logged(given[2]), metrics_step=given[0],
+                      metrics_time=round(given[3], 3), **place(progress))
         if now >= self._next_beat:
             self.emit("progress", **place(progress))
         if now >= self._next_note:

@@ -16,12 +16,14 @@ from werkzeug import wrappers
 from keras_session_ext import files
 from keras_session_ext.lifecycle.events import LifecycleEvent
 from keras_session_ext.lifecycle.journal import Reading, parse
+from keras_session_ext.lifecycle.slim import slim
 from keras_session_ext.lifecycle.timeline import timeline
 from keras_session_ext.tensorboard.plugin_names import BEFORE_TAG, PLUGIN_NAME, TAG
 from keras_session_ext.tensorboard.report_page import STATIC
 
 _HEADERS = [("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store")]
 _HOST = re.compile(r"[A-Za-z0-9._~-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+(%25[A-Za-z0-9._~-]+)?\](:[0-9]{1,5})?")
+_STORY_BYTES = 8000000  # of a run, as it is sent at every reload
 _NAME_CHARACTERS = 4096  # of a run: what a path may have
 
 
@@ -130,7 +132,7 @@ class SessionPlugin(base_plugin.TBPlugin):
         run = request.args.get("run", "")
         if len(run) > _NAME_CHARACTERS or run not in self._names(request):
             return _json({"message": "There is no run {!r} here.".format(run[:_NAME_CHARACTERS])}, 404)
-        return _json(self._story(request, run))
+        return _json(slim(self._story(request, run), _STORY_BYTES))
 
     def _story(self, request: Any, run: str) -> Dict[str, Any]:
         try:

@@ -5,7 +5,7 @@ import os
 import pytest
 from playwright.sync_api import expect
 from story import HOSTILE, saved, tell, tensorboard
-from tab import Tab, watched
+from tab import SHOTS, Tab, watched
 
 import keras_session_ext as kse
 from keras_session_ext.lifecycle.journal import Journal, read_journal
@@ -31,7 +31,12 @@ def test_processes_checkpoints_gaps_and_headline(open_tab, address, story):
             shown = float(hook.locator(".kse-headline-value").get_attribute("data-value"))
             assert shown == pytest.approx(story["headline"][key]), key
     assert tab.all("headline-exact").locator(".kse-headline-value").get_attribute("data-value") == "true"
+    assert tab.all("chart").evaluate_all("nodes => nodes.map(node => node.dataset.metric)")[:2] == ["loss", "accuracy"]
+    line = tab.all("line", "[data-name=val_loss][data-source=epochs]:not([data-thrown])")
+    assert line.get_attribute("data-points") == "6", "every epoch once, over three processes"
     tab.shot("session-tab")
+    if SHOTS:
+        tab.all("curves").screenshot(path=os.path.join(SHOTS, "session-tab-curves.png"))
     fonts = [one for one in tab.problems if "404" in one or "font" in one.lower()]
     assert tab.problems == fonts, "TensorBoard's own fonts are elsewhere; nothing else is missing"
 
@@ -186,7 +191,6 @@ def test_several_runs_are_compared(open_tab, run, tmp_path):
         tab.all("align").check()
         tab.page.wait_for_timeout(300)
         assert abs(begin(other) - begin(one)) < 1
-        tab.shot("session-tab-compare")
         choices.nth(0).uncheck()
         expect(tab.all("run")).to_have_count(1)
         expect(tab.all("event-count")).to_contain_text("7")

@@ -79,9 +79,10 @@ def test_nan_infinities_and_metrics_that_come_midway():
 
 
 def test_steps_within_epochs_are_a_line_of_their_own():
-    drawn = gathered((1, "progress", {"step": 40, "metrics_step": 7, "metrics": {"loss": 3.0}}),
-                     (2, "progress", {"step": 90}), epoch(3, 100, loss=2.0)).drawn()
-    assert [(line["source"], line["steps"]) for line in drawn["lines"]] == [("steps", [7]), ("epochs", [100])]
+    told = {"step": 40, "metrics_step": 7, "metrics_time": 0.5, "metrics": {"loss": 3.0}}
+    drawn = gathered((1, "progress", told), (2, "progress", {"step": 90}), epoch(3, 100, loss=2.0)).drawn()
+    assert [(line["source"], line["steps"], line["times"]) for line in drawn["lines"]] == [
+        ("steps", [7], [0.5]), ("epochs", [100], [3.0])]
 
 
 def test_a_hundred_thousand_epochs_fit():
@@ -247,3 +248,12 @@ def test_a_step_without_logs_tells_nothing(a_record):
 
 def test_no_line_is_longer_than_what_the_journal_reads():
     assert curves._SUMMED_POINTS * 40 + curves._SUMMED_POINTS // 2 * 40 < 1 << 20
+
+
+def test_checkpoints_have_their_places_however_many_there_are():
+    made = Curves()
+    for number in range(30000):
+        made.add(LifecycleEvent("checkpoint_saved", float(number), {"step": number}))
+    for view in (made.drawn(), made.state()):
+        steps = view["saves"]["steps"]
+        assert 500 <= len(steps) <= 1000 and steps[0] == 0 and steps[-1] > 29900
