@@ -11,8 +11,10 @@ import pytest
 from story import HOSTILE, get, get_json, killed_twice, saved, tell, tensorboard
 from tensorboard import version
 
-from keras_session_ext.lifecycle.journal import Journal, read_journal
+from keras_session_ext.lifecycle.events import LifecycleEvent
+from keras_session_ext.lifecycle.journal import Journal, Reading, read_journal
 from keras_session_ext.tensorboard import event_writer, plugin_entry
+from keras_session_ext.tensorboard.plugin import _behind
 from keras_session_ext.tensorboard.plugin_names import TAG
 
 VERSION = tuple(int(part) for part in version.VERSION.split(".")[:2])
@@ -259,6 +261,17 @@ def test_what_keeps_a_tensorboard_from_starting_is_told_by_doctor(tmp_path, monk
     said = subprocess.run(doctor, capture_output=True, text=True)
     told = "rich 9.0" in said.stdout and "TensorBoard {} does not start".format(version.VERSION) in said.stdout
     assert told == (VERSION < (2, 5)), said.stdout
+
+
+def test_only_what_is_missing_is_told_in_figures():
+    def event(kind, seq):
+        return LifecycleEvent(kind, 1.0, {}, seq, "a")
+
+    before = [event("summary", 10), event("summary", 20), event("summary", 30), event("progress", 22)]
+    read = [event("progress", seq) for seq in (21, 25, 31)]
+    assert [one.seq for one in _behind(before, Reading(read, 2)).events] == [20, 21, 25, 31]
+    assert _behind(before, Reading([event("progress", 5)], 0)).events[0].seq == 5, "nothing is missing"
+    assert _behind(before, Reading([], 0)).events == []
 
 
 @pytest.mark.parametrize("flags", LOADERS.values(), ids=list(LOADERS))

@@ -216,7 +216,7 @@ class OnDevice:
 
 def test_the_logs_of_a_step_are_told_now_and_then_and_read_late(a_record):
     read, per_step = [], 0.005
-    for step in range(40000):  # 200 seconds
+    for step in range(200000):  # 1,000 seconds
         a_record.clock[0] += per_step
         a_record.beat(Progress(step=step))
         a_record.step(step + 1, {"loss": OnDevice(step + 1, read)})
@@ -224,7 +224,7 @@ def test_the_logs_of_a_step_are_told_now_and_then_and_read_late(a_record):
             raise AssertionError("step {} waited for the device at {}".format(read[-1], step))
     told = [event for event in parse(a_record.file.read_bytes().split(b"\n")).events if event.kind == "progress"]
     assert [event.figures["metrics_step"] for event in told if "metrics" in event.figures] == read
-    assert 80 < len(read) < 200, "one a second at first, then one in a hundredth of the time"
+    assert 300 < len(read) < 360, "one a second at first, then one in a hundredth of the time"
     assert read[0] == 1 and all(event.figures["metrics"]["loss"] == event.figures["metrics_step"] for event in told)
 
 

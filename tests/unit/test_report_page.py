@@ -99,6 +99,13 @@ def test_a_slim_story_counts_what_it_leaves_out(long, size_bytes):
     assert size_bytes < 1000000 or sum(event["kind"] == "interrupted" for event in made["events"]) == 99
 
 
+def test_what_was_kept_can_be_looked_into_however_old_it_is(long):
+    first = next(iter(long[1]["checkpoints"]))
+    checkpoints = dict(long[1]["checkpoints"], **{first: dict(long[1]["checkpoints"][first], deleted=None)})
+    assert first in slim(dict(long[1], checkpoints=checkpoints), 1000000)["checkpoints"]
+    assert first not in slim(long[1], 1000000)["checkpoints"]
+
+
 def test_a_story_that_fits_stays_as_it_is(tmp_path):
     story = read_timeline(played.killed_twice(tmp_path / "run"))
     assert slim(story, 1000000) is story
