@@ -3,8 +3,12 @@
 import json
 from typing import Any, Dict, List, Set
 
+from keras_session_ext.lifecycle.curves import Point, thin
+
 #: how much of each a story has at first, where it is too large; then half of it, and half of that
 _EVENTS, _DETAILS, _MARKS, _SPANS = 3000, 400, 3000, 3000
+#: lines of curves are thinned where that does not help enough
+_POINTS, _POINTS_FROM = 1000, 0.1
 #: spans of these lanes are told one by one however many there are
 _LONE_LANES = ("fit", "restore", "replay")
 _LONE_SPANS = 500
@@ -41,10 +45,23 @@ def slim(story: Dict[str, Any], size_bytes: int) -> Dict[str, Any]:
 def _slimmer(story: Dict[str, Any], share: float) -> Dict[str, Any]:
     events = _chosen_events(story["events"], int(_EVENTS * share))
     shown = _chosen_checkpoints(story["checkpoints"], int(_DETAILS * share))
-    return dict(story, events=events, dropped=story["dropped"] + len(story["events"]) - len(events),
+    curves = story["curves"]
+    if share < _POINTS_FROM:
+        curves = _fewer_points(curves, max(60, int(_POINTS * share / _POINTS_FROM)))
+    return dict(story, events=events, curves=curves, dropped=story["dropped"] + len(story["events"]) - len(events),
                 checkpoints={id: story["checkpoints"][id] for id in shown},
                 marks=_fewer_marks(story["marks"], shown, max(1, int(_MARKS * share))),
                 spans=_fewer_spans(story["spans"], max(1, int(_SPANS * share))))
+
+
+def _fewer_points(curves: Dict[str, Any], limit: int) -> Dict[str, Any]:
+    made = []
+    for line in curves["lines"]:
+        points = thin([Point(*point) for point in zip(line["steps"], line["times"], line["values"])], limit)
+        made.append(dict(line, steps=[point.step for point in points], times=[point.time for point in points],
+                         values=[point.value for point in points]))
+    every = -(-len(curves["saves"]["steps"]) // limit) or 1
+    return dict(curves, lines=made, saves={name: places[::every] for name, places in curves["saves"].items()})
 
 
 def _chosen_events(events: List[Dict[str, Any]], limit: int) -> List[Dict[str, Any]]:

@@ -203,6 +203,9 @@ def test_hostile_texts_are_shown_and_never_run(open_tab, tmp_path):
     tell(journal, [("process_started", {"host": HOSTILE, "pid": HOSTILE}), ("fit_started", {"stage": HOSTILE}),
                    saved(3, reason=HOSTILE, id=HOSTILE, metrics={HOSTILE: HOSTILE}, reasons=[HOSTILE], exact=False),
                    saved(4, size_bytes="many", largest=HOSTILE, kinds=[1]),
+                   ("epoch_finished", {"step": 5, "metrics": {HOSTILE: 1.0, "loss": HOSTILE, "__proto__": 2.0}}),
+                   ("epoch_finished", {"step": 9, "metrics": {HOSTILE: 2.0, "constructor": 1.0}}),
+                   ("settings", {"settings": {HOSTILE: HOSTILE, "__proto__": 1}}),
                    ("failed", {"error": HOSTILE}), (HOSTILE, {HOSTILE: HOSTILE})], log_dir)
     with tensorboard(str(tmp_path)) as address:
         tab = open_tab(address, 1)
@@ -210,6 +213,8 @@ def test_hostile_texts_are_shown_and_never_run(open_tab, tmp_path):
         for role in ("mark", "span", "event"):
             for number in range(min(6, tab.all(role).count())):
                 tab.all(role).nth(number).hover(force=True)
+        tab.all("chart-area").first.hover()
+        expect(tab.all("card")).to_contain_text(HOSTILE[:40])
         tab.all("mark", "[data-kind=checkpoint]").first.click(force=True)
         tab.page.wait_for_timeout(300)
         for frame in tab.page.frames:

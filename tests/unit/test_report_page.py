@@ -79,8 +79,14 @@ def test_the_page_of_a_long_run_is_small(long, tmp_path):
     path = report_page.report(long[0], tmp_path / "long.html")
     assert os.path.getsize(path) < 2000000
     assert len(json.dumps(long[1])) > 8000000, "as it was, it is several times that"
-    several = report_page.report([long[0]] * 5, tmp_path / "several.html")
-    assert os.path.getsize(several) < 2000000
+
+
+def test_the_page_of_a_dozen_long_runs_is_small(long, monkeypatch, tmp_path):
+    monkeypatch.setattr(report_page, "read_timeline", lambda directory: long[1])
+    several = report_page.report([long[0]] * 12, tmp_path / "several.html")
+    assert os.path.getsize(several) < 2500000
+    line = slim(long[1], 120000)["curves"]["lines"][0]
+    assert 20 < len(line["steps"]) < 500 and line["steps"][-1] >= 299960
 
 
 @pytest.mark.parametrize("size_bytes", [8000000, 1000000, 300000])

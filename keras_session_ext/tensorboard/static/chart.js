@@ -86,7 +86,7 @@ export function drawChart(chart, content, shown) {
   clip.append(...bands(chart.frame), ...grid(chart.frame), ...restartLines(chart.frame));
   clip.append(...lineNodes(chart.frame), ...life(chart.frame), chart.cursorPart);
   chart.drawing.replaceChildren(...axisTexts(chart.frame), clip);
-  showCursor(chart, null);
+  showCursor(chart, chart.cursor); // what someone is reading stays, also as new points come
 }
 
 /** A line's tone: its run's where several are shown, else one for each part of the metric. */

@@ -44,6 +44,7 @@ function axisChoice(section) {
 function setChoice(section, choice) {
   Object.assign(section, choice);
   hideCard(section.card);
+  for (const chart of section.charts.values()) chart.cursor = null;
   drawCurves(section);
 }
 
@@ -54,7 +55,9 @@ export function setCurves(section, runs, fold) {
   section.contents = chartsOf(section.runs);
   section.element.hidden = !section.contents.length;
   section.key.replaceChildren(...(runs.length > 1 ? runs.map(keyEntry) : restartKey(section.runs)));
-  section.differences.replaceChildren(...(runs.length > 1 ? [differences(section.runs)] : []));
+  const table = runs.length > 1 ? [differences(section.runs)] : [];
+  if (section.differences.textContent !== table.map((node) => node.textContent).join(""))
+    section.differences.replaceChildren(...table); // else what was opened or scrolled stays so
   showMore(section);
   drawCurves(section);
 }
