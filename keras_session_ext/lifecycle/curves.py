@@ -26,7 +26,7 @@ _RESTARTS = 500
 _SAVES = 1000
 _NAME_CHARACTERS = 120
 _COMPONENTS = 16
-#: where the numbers of a line come from: the ends of epochs, or steps within them (Keras's means since the epoch began)
+#: where the numbers of a line come from: the ends of epochs, or steps within them (means since the epoch began, or not)
 EPOCHS, STEPS = "epochs", "steps"
 _ODD = ("nan", "inf", "-inf")
 

@@ -28,6 +28,8 @@ STEP_SECONDS = 1.0
 _STEP_SHARE = 0.01
 #: so many steps later, or so much time, a device has computed them
 _LATE_STEPS = 32
+#: what older Kerases put among the logs of a step
+_COUNTS = frozenset(["batch", "size"])
 #: how often it notes how far it has come
 NOTE_SECONDS = 0.5
 #: told by the shim, which knows of no run
@@ -278,7 +280,8 @@ class Record:
         now = time.monotonic()
         if self._given is None and logs and now >= self._next_step:
             self._next_step = now + min(BEAT_SECONDS, max(STEP_SECONDS, _STEP_SHARE * self.fit_seconds()))
-            self._given = (number, now, dict(logs), time.time())
+            counts = _COUNTS if _COUNTS <= set(logs) else ()
+            self._given = (number, now, {name: logs[name] for name in logs if name not in counts}, time.time())
 
     def beat(self, progress: Any) -> None:
         """Called between batches: gives a sign of life now and then."""

@@ -238,6 +238,17 @@ def test_slow_steps_are_told_each(a_record):
     assert told == [1, 2, 3, 4]
 
 
+def test_counts_of_older_kerases_are_no_metrics(a_record):
+    a_record.step(1, {"batch": 0, "size": 32, "loss": 0.5})
+    a_record.clock[0] += 5.0
+    a_record.beat(Progress(step=40))
+    a_record.step(41, {"size": 7.0})
+    a_record.clock[0] += 5.0
+    a_record.beat(Progress(step=80))
+    told = [event.figures["metrics"] for event in read_journal(str(a_record.file)).events if event.kind == "progress"]
+    assert told == [{"loss": 0.5}, {"size": 7.0}]
+
+
 def test_a_step_without_logs_tells_nothing(a_record):
     a_record.step(1, None)
     a_record.step(2, {})

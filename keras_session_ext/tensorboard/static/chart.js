@@ -308,7 +308,7 @@ function cursorCard(frame, near, nearest, x) {
     .slice(0, 14)
     .map(({ line, point }) => {
       const what = [many ? line.run.title : "", line.name].filter(Boolean).join(" · ");
-      const how = line.thrown !== null ? ", thrown away" : line.source === "epochs" ? "" : ", mean so far";
+      const how = line.thrown !== null ? ", thrown away" : line.source === "epochs" ? "" : ", within the epoch";
       const value = point.odd || shortExact(point.value);
       return ["value", `${what}${how}`, point.odd || point.value, `${value} at step ${formatCount(point.step)}`];
     });
