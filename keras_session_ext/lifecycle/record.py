@@ -280,7 +280,7 @@ class Record:
         now = time.monotonic()
         if self._given is None and logs and now >= self._next_step:
             self._next_step = now + min(BEAT_SECONDS, max(STEP_SECONDS, _STEP_SHARE * self.fit_seconds()))
-            counts = _COUNTS if _COUNTS <= set(logs) else ()
+            counts = _COUNTS if set(logs) >= _COUNTS else ()
             self._given = (number, now, {name: logs[name] for name in logs if name not in counts}, time.time())
 
     def beat(self, progress: Any) -> None:
