@@ -6,6 +6,7 @@ thinned as they grow, with the least and the greatest value of every stretch
 kept; so a run of any length fits into a summary, and into a view.
 """
 
+import bisect
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from keras_session_ext.lifecycle.events import LifecycleEvent
@@ -154,7 +155,14 @@ class Curves:
 
     def drawn(self) -> Dict[str, Any]:
         """For a view: `lines` of `steps`, `times`, `values`; `thrown` stretches, named by lines; restarts and saves."""
-        return self._plain(ALL_POINTS, LINE_POINTS)
+        made = self._plain(ALL_POINTS, LINE_POINTS)
+        ends: Dict[str, List[int]] = {}
+        for line in made["lines"]:
+            if line["source"] == EPOCHS:
+                ends.setdefault(line["name"], []).extend(line["steps"])
+        made["lines"] = [_in_parts(line, sorted(ends.get(line["name"], []))) for line in made["lines"]]
+        made["lines"] = [line for line in made["lines"] if line["steps"]]
+        return made
 
     def state(self) -> Dict[str, Any]:
         """For a summary, from which `add` goes on."""
@@ -274,6 +282,17 @@ def _columns(key: _Key, line: _Line, thrown: Optional[int]) -> Dict[str, Any]:
             "times": [round(point.time, 3) for point in line],
             "values": [float("{:.7g}".format(point.value)) if not isinstance(point.value, str) else point.value
                        for point in line]}
+
+
+def _in_parts(line: Dict[str, Any], ends: List[int]) -> Dict[str, Any]:
+    """A line within epochs, with each point's epoch: a mean begins anew with each; one point of an epoch is no line."""
+    if line["source"] == EPOCHS:
+        return line
+    parts = [bisect.bisect_left(ends, step) for step in line["steps"]]
+    kept = [at for at, part in enumerate(parts) if part in (parts[at - 1:at] + parts[at + 1:at + 2])]
+    made = dict(line, parts=[parts[at] for at in kept])
+    made.update({name: [line[name][at] for at in kept] for name in ("steps", "times", "values")})
+    return made
 
 
 def _points(columns: Dict[str, Any]) -> _Line:

@@ -190,10 +190,11 @@ def _draw_chart(axes: Any, name: str, lines: List[Dict[str, Any]], story: Dict[s
         thrown = line["thrown"] is not None
         values = [float(value) for value in line["values"]]
         finite = [value if abs(value) < float("inf") else float("nan") for value in values]
-        axes.plot([time.place(when) for when in line["times"]], finite, color=_PARTS[names.index(line["name"]) % 6],
+        places = [time.place(when) for when in line["times"]]
+        axes.plot(*_broken(places, finite, line.get("parts")), color=_PARTS[names.index(line["name"]) % 6],
                   linewidth=0.8 if within or thrown else 1.5, alpha=0.4 if within or thrown else 1.0,
                   label=None if within or thrown else line["name"], zorder=2 if within or thrown else 3,
-                  marker="." if sum(value == value for value in finite) < 12 else None, markersize=4)
+                  marker="." if len(finite) < 12 and not within else None, markersize=4)
         odd = [when for when, value in zip(line["times"], finite) if value != value]
         axes.scatter([time.place(when) for when in odd], [0.97] * len(odd), marker="v", s=18, color="#c62f26",
                      transform=axes.get_xaxis_transform(), zorder=4)
@@ -208,6 +209,20 @@ def _draw_chart(axes: Any, name: str, lines: List[Dict[str, Any]], story: Dict[s
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color("#c3c9d3")
+
+
+def _broken(places: List[float], values: List[float], parts: Any) -> Tuple[List[float], List[float]]:
+    """The points of a line, with a break where another epoch begins."""
+    if not parts:
+        return places, values
+    made: Tuple[List[float], List[float]] = ([], [])
+    for at, part in enumerate(parts):
+        if at and part != parts[at - 1]:
+            made[0].append(places[at])
+            made[1].append(float("nan"))
+        made[0].append(places[at])
+        made[1].append(values[at])
+    return made
 
 
 # -- the axis of time

@@ -57,9 +57,13 @@ def _slimmer(story: Dict[str, Any], share: float) -> Dict[str, Any]:
 def _fewer_points(curves: Dict[str, Any], limit: int) -> Dict[str, Any]:
     made = []
     for line in curves["lines"]:
-        points = thin([Point(*point) for point in zip(line["steps"], line["times"], line["values"])], limit)
+        points = [Point(*point) for point in zip(line["steps"], line["times"], line["values"])]
+        parts = dict(zip(points, line.get("parts", ())))
+        points = thin(points, limit)
         made.append(dict(line, steps=[point.step for point in points], times=[point.time for point in points],
                          values=[point.value for point in points]))
+        if parts:
+            made[-1]["parts"] = [parts[point] for point in points]
     every = -(-len(curves["saves"]["steps"]) // limit) or 1
     return dict(curves, lines=made, saves={name: places[::every] for name, places in curves["saves"].items()})
 

@@ -69,6 +69,8 @@ def test_a_killed_run_is_one_curve_with_what_was_thrown_away_beside_it(show, tmp
     loss = chart(tab, "loss")
     assert loss.locator("[data-role=chart-kill]").count() == loss.locator("[data-role=chart-resume]").count() == 2
     assert loss.locator("[data-role=again]").count() == 2
+    within = lines(tab, "loss", "[data-source=steps]:not([data-thrown])")
+    assert within.get_attribute("d").count("M") == 24, "no line leads from one epoch's mean to the next one's"
     assert loss.locator("[data-role=chart-checkpoints]").get_attribute("data-count") == "6"
     picture(tab, "curves")
 

@@ -35,11 +35,13 @@ class Played:
     def epoch(self, number, seconds=30.0, steps=100, **metrics):
         place = {"stage": 0, "epoch": number, "batch": 0, "step": number * steps}
         self.tell("epoch_started", **place)
-        self.now += 0.6 * seconds
         first = next(iter(metrics.values()), None)
-        if isinstance(first, float):
-            self.tell("progress", metrics={next(iter(metrics)): first + 0.02}, metrics_step=number * steps + 60,
-                      **dict(place, batch=60, step=number * steps + 62))
+        for at in (0.3, 0.6):
+            self.now += 0.3 * seconds
+            if isinstance(first, float):
+                step = number * steps + int(at * steps)
+                self.tell("progress", metrics={next(iter(metrics)): first + 0.02 / at}, metrics_step=step,
+                          metrics_time=self.now, **dict(place, batch=int(at * steps), step=step + 2))
         self.now += 0.4 * seconds
         self.tell("epoch_finished", metrics=metrics, **dict(place, step=number * steps + steps))
 

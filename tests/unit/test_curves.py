@@ -79,10 +79,22 @@ def test_nan_infinities_and_metrics_that_come_midway():
 
 
 def test_steps_within_epochs_are_a_line_of_their_own():
-    told = {"step": 40, "metrics_step": 7, "metrics_time": 0.5, "metrics": {"loss": 3.0}}
-    drawn = gathered((1, "progress", told), (2, "progress", {"step": 90}), epoch(3, 100, loss=2.0)).drawn()
-    assert [(line["source"], line["steps"], line["times"]) for line in drawn["lines"]] == [
-        ("steps", [7], [0.5]), ("epochs", [100], [3.0])]
+    rows = [(step / 10, "progress", {"step": step + 3, "metrics_step": step, "metrics_time": float(step),
+                                     "metrics": {"loss": 3.0}}) for step in (7, 50, 100, 110, 210, 260)]
+    ends = [(2, "progress", {"step": 90}), epoch(3, 100, loss=2.0)]
+    drawn = gathered(*rows[:2], *ends, *rows[2:4], epoch(4, 200, loss=1.0), *rows[4:]).drawn()
+    within, whole = drawn["lines"]
+    assert (whole["source"], whole["steps"]) == ("epochs", [100, 200])
+    assert (within["source"], within["steps"], within["times"]) == (
+        "steps", [7, 50, 100, 210, 260], [7.0, 50.0, 100.0, 210.0, 260.0]), "a lone one is no line"
+    assert within["parts"] == [0, 0, 0, 2, 2], "and no line leads from one epoch to the next"
+
+
+def test_epochs_faster_than_points_have_no_line_within():
+    rows = [row for step in range(0, 1000, 10) for row in (
+        (step, "progress", {"step": step + 3, "metrics_step": step + 2, "metrics": {"loss": 3.0}}),
+        epoch(step + 5, step + 10, loss=2.0))]
+    assert [line["source"] for line in gathered(*rows).drawn()["lines"]] == ["epochs"]
 
 
 def test_a_hundred_thousand_epochs_fit():

@@ -172,7 +172,7 @@ function lineNode(frame, line, lonely) {
   };
   const nodes = [svg("path", { class: words.join(" "), d: path, ...hooks })];
   const dots = alone.map(([x, y]) => `M${x - 2},${y}a2,2 0 1,0 4,0a2,2 0 1,0 -4,0`).join("");
-  if (dots) nodes.push(svg("path", { class: `kse-dots kse-tone-${toneOfLine(frame, line)}${line.thrown !== null ? " kse-line-thrown" : ""}`, d: dots }));
+  if (dots && !within) nodes.push(svg("path", { class: `kse-dots kse-tone-${toneOfLine(frame, line)}${line.thrown !== null ? " kse-line-thrown" : ""}`, d: dots }));
   for (const point of odd.slice(0, 50)) {
     const mark = symbol(["wedge", "red"], across.x(placeOf(point, line.run, byTime)), 7, 4, false);
     mark.setAttribute("data-role", "odd");
@@ -193,7 +193,10 @@ function linePath(line, { across, up, byTime, log }) {
     if (run.length && run.length < 12) alone.push(...run);
     run = [];
   };
+  let part = null;
   for (const point of line.points) {
+    if (point.part !== part) close();
+    part = point.part;
     if (point.odd) odd.push(point);
     if (point.value === null || (log && point.value <= 0)) close();
     else run.push([across.x(placeOf(point, line.run, byTime)).toFixed(1) * 1, up.y(point.value).toFixed(1) * 1]);

@@ -32,7 +32,8 @@ export function readCurves(raw) {
 
 function readLine(raw) {
   const columns = [raw.steps, raw.times, raw.values].map((list) => (Array.isArray(list) ? list : []));
-  const points = columns[0].map((step, index) => readPoint(step, columns[1][index], columns[2][index]));
+  const parts = Array.isArray(raw.parts) ? raw.parts : [];
+  const points = columns[0].map((step, index) => readPoint(step, columns[1][index], columns[2][index], parts[index]));
   return {
     name: textOf(raw.name),
     source: textOf(raw.source),
@@ -41,11 +42,12 @@ function readLine(raw) {
   };
 }
 
-function readPoint(rawStep, rawTime, value) {
+/** `part` is the epoch of a point within one: a line does not lead from one to the next. */
+function readPoint(rawStep, rawTime, value, part) {
   const [step, time] = [numberOf(rawStep), timeOf(rawTime)];
   const odd = ODD_VALUES.includes(value) ? value : null;
   if (step === null || time === null || (typeof value !== "number" && !odd)) return null;
-  return { step, time, value: odd ? null : value, odd };
+  return { step, time, value: odd ? null : value, odd, part: numberOf(part) };
 }
 
 // ---- charts -------------------------------------------------------------------------------------
