@@ -76,8 +76,10 @@ def test_a_killed_run_is_one_curve_with_what_was_thrown_away_beside_it(show, tmp
 
 
 def test_over_time_the_gaps_fold(show, tmp_path):
-    tab = show(played.killed_twice(tmp_path / "run"))
+    tab = show(played.killed_twice(tmp_path / "run"), width=1200)
     tab.all("by-time").check()
+    if SHOTS:
+        tab.all("curves").screenshot(path=os.path.join(SHOTS, "session-tab-curves.png"))
     texts = chart(tab, "loss").locator(".kse-tick-text").all_text_contents()
     assert "+0 s" in texts and any(re.search(r"\+9 h", text) for text in texts), texts
     assert chart(tab, "loss").locator("[data-role=folded]").count() == 2

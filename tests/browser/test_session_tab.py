@@ -5,7 +5,7 @@ import os
 import pytest
 from playwright.sync_api import expect
 from story import HOSTILE, saved, tell, tensorboard
-from tab import SHOTS, Tab, watched
+from tab import Tab, watched
 
 import keras_session_ext as kse
 from keras_session_ext.lifecycle.journal import Journal, read_journal
@@ -35,8 +35,6 @@ def test_processes_checkpoints_gaps_and_headline(open_tab, address, story):
     line = tab.all("line", "[data-name=val_loss][data-source=epochs]:not([data-thrown])")
     assert line.get_attribute("data-points") == "6", "every epoch once, over three processes"
     tab.shot("session-tab")
-    if SHOTS:
-        tab.all("curves").screenshot(path=os.path.join(SHOTS, "session-tab-curves.png"))
     fonts = [one for one in tab.problems if "404" in one or "font" in one.lower()]
     assert tab.problems == fonts, "TensorBoard's own fonts are elsewhere; nothing else is missing"
 

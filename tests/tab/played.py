@@ -17,7 +17,7 @@ class Played:
     def __init__(self, directory):
         os.makedirs(directory, exist_ok=True)
         self.directory, self.lines = str(directory), []
-        self.now, self.began, self.process, self.number = START, START, "", 0
+        self.now, self.began, self.process, self.number, self.pace = START, START, "", 0, 0.3
 
     def tell(self, kind, **figures):
         seq = int(START * 1000) + len(self.lines)
@@ -33,7 +33,7 @@ class Played:
         self.tell("settings", settings=dict({"optimizer": "Adam", "optimizer.learning_rate": "0.001"}, **settings))
 
     def epoch(self, number, seconds=30.0, steps=100, **metrics):
-        place = {"stage": 0, "epoch": number, "batch": 0, "step": number * steps}
+        place, self.pace = {"stage": 0, "epoch": number, "batch": 0, "step": number * steps}, seconds / steps
         self.tell("epoch_started", **place)
         first = next(iter(metrics.values()), None)
         for at in (0.3, 0.6):
@@ -71,7 +71,8 @@ class Played:
         self.tell("interrupted", vanished=gone, step=step, last_sign=last, seconds=last - born)
         self.lines += begun[1:]
         self.tell("restored", id="g000001-s{:010d}-aabbccdd".format(back_to), step=back_to, epoch=back_to // 100,
-                  batch=0, stage=0, lost_steps=step - back_to, lost_seconds=20.0, seconds=0.4, exact=True, reasons=[])
+                  batch=0, stage=0, lost_steps=step - back_to,
+                  lost_seconds=(step - back_to) * self.pace, seconds=0.4, exact=True, reasons=[])
 
     def end(self, step):
         self.tell("fit_finished", stage=0, step=step, seconds=self.now - self.began)

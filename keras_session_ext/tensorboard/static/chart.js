@@ -34,7 +34,7 @@ export function createChart(actions) {
 function acrossScale({ axis, window, byTime }, width) {
   if (byTime) {
     const scale = makeScale(axis, window, width, 0);
-    const ticks = axisTicks(scale, true).map(({ x, time }) => ({ x, text: `+${formatDuration(Math.max(0, time))}` }));
+    const ticks = axisTicks(scale, true, 62, 26).map(({ x, time }) => ({ x, text: `+${formatDuration(Math.max(0, time))}` }));
     return { x: scale.x, place: scale.time, ticks, scale };
   }
   const [from, to] = window;

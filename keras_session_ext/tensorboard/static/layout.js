@@ -161,9 +161,9 @@ function fromWall(seconds) {
 }
 
 /** Ticks that do not touch: `[{x, time, step}]`, with one at the start of what follows a fold. */
-export function axisTicks(scale, relative) {
+export function axisTicks(scale, relative, label = relative ? 84 : 60, end = label) {
   const step = tickStep(scale.ratio);
-  const room = relative ? 84 : 60; // pixels of a label
+  const room = label; // pixels; `end` is what the last one needs beside it
   const view = [scale.time(0) - scale.shift, scale.time(scale.width) - scale.shift];
   const between = stretches(scale.axis.pieces);
   const ticks = [];
@@ -174,7 +174,7 @@ export function axisTicks(scale, relative) {
     for (const time of times) ticks.push({ time, step });
   });
   const placed = ticks.map((tick) => ({ ...tick, x: scale.x(tick.time + scale.shift) }));
-  return spaced(placed, scale.width, room);
+  return spaced(placed, scale.width, room, end);
 }
 
 /** The stretches between folds, as `[start, end]`: within one, time runs at one speed. */
@@ -190,11 +190,11 @@ function stretches(pieces) {
 }
 
 /** Keeps the ticks with room for a label; where a round one and an edge collide the edge stays. */
-function spaced(ticks, width, room) {
+function spaced(ticks, width, room, end) {
   const kept = [];
   for (const tick of ticks) {
     const last = kept[kept.length - 1];
-    if (tick.x > width - room) break;
+    if (tick.x > width - end) break;
     if (last && tick.x - last.x < room + 14) {
       if (!tick.edge || last.edge) continue;
       kept.pop();
