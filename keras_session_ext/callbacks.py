@@ -8,11 +8,11 @@ from typing import Any, Dict, List, Optional
 from keras_session_ext import backend, files, urls
 from keras_session_ext.arguments import LocalPath, OnError, PathOrUrl, choice, flag, local_path, path_or_url
 from keras_session_ext.backend.tf1_session.shim import observe
-from keras_session_ext.checkpoint.header import plain_metrics
 from keras_session_ext.errors import ConfigError
 from keras_session_ext.first_and_last_callbacks import First, Last, Passing
 from keras_session_ext.keras_callback_class import Bound, callback_class_of
 from keras_session_ext.lifecycle import journal
+from keras_session_ext.lifecycle.curves import logged
 from keras_session_ext.lifecycle.record import Record, place
 from keras_session_ext.policies.keep import KeepLast, KeepPolicy
 from keras_session_ext.policies.save import EveryEpochs, EverySeconds, OnSignal, PolicyLike
@@ -304,13 +304,17 @@ class SessionLogger(Bound):
             self._move(self._progress.epoch, batch)
             self._record.beat(self._progress)
 
+    def on_train_batch_end(self, batch: int, logs: Optional[Dict[str, Any]] = None) -> None:
+        if self._alone:
+            self._record.step(self._epoch_step + batch + 1, logs)
+
     def on_epoch_end(self, epoch: int, logs: Optional[Dict[str, Any]] = None) -> None:
         if self._alone:
             observe(self.model)  # type: ignore[attr-defined] # fit may have built it
             steps = (getattr(self, "params", None) or {}).get("steps")
             stopped = bool(getattr(getattr(self, "model", None), "stop_training", False))
             self._move(epoch, steps if steps and not stopped else self._progress.batch + 1)
-            self._record.emit("epoch_finished", metrics=plain_metrics(logs or {}), **place(self._progress))
+            self._record.emit("epoch_finished", metrics=logged(logs), **place(self._progress))
 
     def on_train_end(self, logs: Optional[Dict[str, Any]] = None) -> None:
         if self._alone:
@@ -330,7 +334,7 @@ class SessionLogger(Bound):
 
     def on_test_end(self, logs: Optional[Dict[str, Any]] = None) -> None:
         if self._alone:
-            self._record.evaluate_finished(validation=self._record.fitting, metrics=plain_metrics(logs or {}))
+            self._record.evaluate_finished(validation=self._record.fitting, metrics=logged(logs))
 
     def on_predict_begin(self, logs: Optional[Dict[str, Any]] = None) -> None:
         if self._alone:

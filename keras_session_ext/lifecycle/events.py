@@ -13,6 +13,7 @@ KINDS = {
     "session_created": "a session was created",
     "variables_initialised": "the variables have their values",
     "fit_started": "fit began",
+    "settings": "what the script says of model, data, callbacks and policies",
     "fit_finished": "fit ended",
     "epoch_started": "an epoch began",
     "epoch_finished": "an epoch ended",

@@ -18,6 +18,7 @@ import time
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional
 
 from keras_session_ext import file_locks, files, urls
+from keras_session_ext.lifecycle.curves import Curves
 from keras_session_ext.lifecycle.events import LifecycleEvent
 from keras_session_ext.lifecycle.journal_segments import read_segments
 from keras_session_ext.lifecycle.totals import Totals
@@ -35,8 +36,8 @@ READ_BYTES = 64 << 20
 LINE_BYTES = 1 << 20
 #: events that the story of a run is told by; the others can be summed up
 _STORY = frozenset([
-    "process_started", "fit_started", "fit_finished", "restored", "witnessed", "diverged", "interrupted", "failed",
-    "finished", "signal_received", "save_failed", "checkpoint_rejected"])
+    "process_started", "fit_started", "settings", "fit_finished", "restored", "witnessed", "diverged", "interrupted",
+    "failed", "finished", "signal_received", "save_failed", "checkpoint_rejected"])
 _TEXT_LIMIT = 4000
 
 
@@ -236,16 +237,17 @@ def summarise(events: List[LifecycleEvent], story: Any = _STORY) -> List[Lifecyc
     """
     half = len(events) // 2
     older, newer = events[:half], events[half:]
-    totals, count = Totals(), 0
+    totals, curves, count = Totals(), Curves(), 0
     for event in older:
         totals.add(event)
+        curves.add(event)
         if event.kind == "summary":
             earlier = event.figures.get("events")
             count += earlier if isinstance(earlier, int) and 0 <= earlier < 1 << 53 else 0
     kept = [event for event in older if event.kind in story]
     count += sum(event.kind not in story and event.kind != "summary" for event in older)
     last = older[-1] if older else LifecycleEvent("", 0.0, {})
-    figures = {"events": count, "totals": totals.state()}
+    figures = {"events": count, "totals": totals.state(), "curves": curves.state()}
     return [*kept, LifecycleEvent("summary", last.time, plain(figures), last.seq, last.process), *newer]
 
 

@@ -13,6 +13,7 @@ import weakref
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from keras_session_ext.lifecycle import events
+from keras_session_ext.lifecycle.curves import logged
 from keras_session_ext.lifecycle.earlier_processes import TRAINING, KnownCheckpoints, find_vanished, reached
 from keras_session_ext.lifecycle.events import LifecycleEvent
 from keras_session_ext.lifecycle.journal import Journal, read_journal
@@ -23,6 +24,13 @@ logger = logging.getLogger("keras_session_ext")
 
 #: how often a training that is not otherwise heard of gives a sign of life in the journal
 BEAT_SECONDS = 10.0
+#: how often the logs of a step are told with one: at first, and at most after so many times that of training
+STEP_SECONDS = 1.0
+_STEP_SHARE = 0.01
+#: so many steps later, or so much time, a device has computed them
+_LATE_STEPS = 32
+#: what older Kerases put among the logs of a step
+_COUNTS = frozenset(["batch", "size"])
 #: how often it notes how far it has come
 NOTE_SECONDS = 0.5
 #: how long the end of the process waits for the journal's last words
@@ -70,7 +78,8 @@ class Record:
         self._saved = KnownCheckpoints()  # when the fit began
         self._vanished = ""
         self._reached: Optional[Tuple[float, int, float]] = None  # when and where training was last heard of, and since
-        self._next_beat = self._next_note = 0.0
+        self._next_beat = self._next_note = self._next_step = 0.0
+        self._given: Optional[Tuple[int, float, Dict[str, Any], float]] = None  # a step, when it was made, and its logs
         self._fit_began = 0.0
         self._fit_thread: Optional[threading.Thread] = None
         self._fit_time = 0.0
@@ -214,6 +223,7 @@ class Record:
             self._tell(vanished)
         self.fitting, self._fit_began, self._fit_time = True, time.monotonic(), time.time()
         self._fit_thread = threading.current_thread()
+        self._given, self._next_step = None, 0.0
         self._old_error, self._signalled = getattr(sys, "last_value", None), False
         self.emit("fit_started", **figures)
         self.send(0.0)
@@ -277,9 +287,27 @@ class Record:
         # what lies between an older process's checkpoint and this one's start is no lost work
         return {"lost_steps": steps, "lost_seconds": max(0.0, when - max(created, since)) if steps else 0.0}
 
+    def step(self, number: int, logs: Optional[Dict[str, Any]]) -> None:
+        """A step is over; now and then its logs are told, for the curves.
+
+        Args:
+            number: finished steps, this one included.
+            logs: as Keras gives them, on whatever thread. What a device has still to compute is read later.
+        """
+        now = time.monotonic()
+        if self._given is None and logs and now >= self._next_step:
+            self._next_step = now + min(BEAT_SECONDS, max(STEP_SECONDS, _STEP_SHARE * self.fit_seconds()))
+            counts = _COUNTS if set(logs) >= _COUNTS else ()
+            self._given = (number, now, {name: logs[name] for name in logs if name not in counts}, time.time())
+
     def beat(self, progress: Any) -> None:
         """Called between batches: gives a sign of life now and then."""
         now = self._alive = time.monotonic()
+        given = self._given
+        if given is not None and (progress.step >= given[0] + _LATE_STEPS or now >= given[1] + STEP_SECONDS):
+            self._given = None
+            self.emit("progress", metrics=logged(given[2]), metrics_step=given[0],
+                      metrics_time=round(given[3], 3), **place(progress))
         if now >= self._next_beat:
             self.emit("progress", **place(progress))
         if now >= self._next_note:

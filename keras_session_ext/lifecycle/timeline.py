@@ -10,6 +10,7 @@ import time
 from typing import Any, Dict, Iterable, List, Optional
 
 from keras_session_ext import urls
+from keras_session_ext.lifecycle.curves import Curves
 from keras_session_ext.lifecycle.events import LifecycleEvent
 from keras_session_ext.lifecycle.totals import Totals, number, whole
 
@@ -40,8 +41,8 @@ def timeline(events: Iterable[LifecycleEvent], name: str = "", directory: str = 
         now: seconds since the epoch.
 
     Returns:
-        Plain values: `processes`, `spans`, `marks`, `checkpoints`, `gaps`, `events`, `headline`; times in seconds
-        since the epoch.
+        Plain values: `processes`, `spans`, `marks`, `checkpoints`, `gaps`, `events`, `headline`, `curves`, `settings`;
+        times in seconds since the epoch.
 
     Examples:
         >>> made = timeline([LifecycleEvent("process_started", 5.0, {"pid": 7}, 1, "7-a")], now=6.0)
@@ -59,6 +60,8 @@ class _Story:
         self.now = now
         self._directory = directory
         self._totals = Totals()
+        self._curves = Curves()
+        self._settings: Dict[str, Any] = {}
         self._processes: List[Dict[str, Any]] = []
         self._by_id: Dict[str, int] = {}
         self._spans: List[Dict[str, Any]] = []
@@ -71,12 +74,13 @@ class _Story:
 
     def add(self, event: LifecycleEvent) -> None:
         self._totals.add(event)
+        self._curves.add(event)
         if event.kind == "summary":
             self._dropped = whole(event.figures.get("events")) or 0
             return
         process = self._process(event)
         self._events.append({"seq": event.seq, "time": event.time, "kind": event.kind, "process": process,
-                             "figures": event.figures})
+                             "figures": _told(event)})
         if event.kind in _BEGINS:
             self._begin(event, process, _BEGINS[event.kind])
         elif event.kind in _ENDS:
@@ -87,6 +91,8 @@ class _Story:
             self._mark(event, process)
         if event.kind == "checkpoint_deleted":
             self._deleted(event)
+        if event.kind == "settings" and isinstance(event.figures.get("settings"), dict):
+            self._settings = event.figures["settings"]
         self._ending(event, process)
 
     # -- processes
@@ -184,7 +190,8 @@ class _Story:
         return {
             "processes": self._processes, "spans": self._spans, "marks": self._marks,
             "checkpoints": self._checkpoints, "gaps": self._gaps(), "events": self._events,
-            "dropped": self._dropped, "headline": self._totals.headline()}
+            "dropped": self._dropped, "headline": self._totals.headline(), "curves": self._curves.drawn(),
+            "settings": self._settings}
 
     def _gaps(self) -> List[Dict[str, Any]]:
         """Stretches in which no process was at work."""
@@ -205,6 +212,13 @@ class _Story:
             text += "; {} {} trained again".format(steps, "step was" if steps == 1 else "steps were")
         return {"start": start, "end": end, "after": before, "lost_steps": steps,
                 "lost_seconds": number(lost.get("lost_seconds")), "text": text}
+
+
+def _told(event: LifecycleEvent) -> Dict[str, Any]:
+    """An event's figures for the table; what a checkpoint holds stands in its panel."""
+    if event.kind != "checkpoint_saved":
+        return event.figures
+    return {name: value for name, value in event.figures.items() if name not in ("largest", "kinds", "directory")}
 
 
 def _label(lane: str, figures: Dict[str, Any]) -> str:

@@ -32,8 +32,8 @@ from typing import Any, Callable, Dict, List, Optional
 from keras_session_ext.backend.contracts.family import Family
 from keras_session_ext.backend.contracts.feed import Feed, FeedListener
 from keras_session_ext.backend.hooks.fit_frames import generator_of
-from keras_session_ext.checkpoint import header
 from keras_session_ext.errors import ConfigError, StateMismatch, UnsupportedBackend
+from keras_session_ext.lifecycle.curves import logged
 from keras_session_ext.lifecycle.record import place
 from keras_session_ext.run.crash_after_resume import AfterResume
 from keras_session_ext.run.lineage import Lineage
@@ -185,6 +185,7 @@ class FitDriver(FeedListener):
     def train_batch_end(self, batch: int, logs: Optional[Dict[str, Any]]) -> None:
         """Before any peer's `on_train_batch_end`; Keras 3 may call this on another thread."""
         if self._trains:
+            self.session.record.step(self._epoch_step + batch + 1, logs)
             self.session.witness.step(self._epoch_step + batch + 1, logs)
         if self._thread == threading.get_ident():
             self.session.steps.over()
@@ -221,7 +222,7 @@ class FitDriver(FeedListener):
         if self.phase is Phase.VALIDATION:
             self.session.steps.over()
         self.session.record.evaluate_finished(validation=self.phase is not Phase.IDLE,
-                                              metrics=header.plain_metrics(logs or {}))
+                                              metrics=logged(logs))
 
     def epoch_ends(self, logs: Optional[Dict[str, Any]]) -> None:
         """Before any peer's `on_epoch_end`."""

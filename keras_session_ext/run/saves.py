@@ -56,7 +56,7 @@ class Saves:
         self.lineage: Optional[Lineage] = None
         self.last_id: Optional[str] = None
         self.done: List[CheckpointInfo] = []
-        self._keep = keep
+        self.keep = keep
         self._background = background
         self._on_error = on_error
         self._record = record
@@ -192,7 +192,7 @@ class Saves:
     def _retain(self, info: CheckpointInfo) -> None:
         lineage: Any = self.lineage
         lineage.add(info)
-        plan = self._keep.plan(lineage.infos)
+        plan = self.keep.plan(lineage.infos)
         try:
             removed = self.directory.retain(plan)
         except OSError as error:  # the save is durable; the plan of the next one has these again

@@ -25,7 +25,7 @@ from keras_session_ext.backend.contracts.feed import Feed
 from keras_session_ext.backend.tf1_session.shim import observe
 from keras_session_ext.checkpoint import header
 from keras_session_ext.errors import CheckpointNotFound, SessionError
-from keras_session_ext.lifecycle import journal
+from keras_session_ext.lifecycle import curves, journal
 from keras_session_ext.lifecycle.record import Record, place
 from keras_session_ext.policies.keep import as_keep_policy
 from keras_session_ext.policies.save import AnyPolicy, OnSignal, as_policy
@@ -211,6 +211,7 @@ class Session:
         self._epoch_begin_step = run.progress.step - run.progress.batch
         self._started = time.monotonic()
         self._policy.begin(run.progress)
+        self.record.emit("settings", settings=dict(self._script, save=repr(self._policy), keep=repr(self.saves.keep)))
         self.witness.begin(run, self.lineage.run)
         self._signals.install()
         self._prepared = False
@@ -266,8 +267,7 @@ class Session:
         run.epoch_over = False
         run.progress = self._now()._replace(epoch=epoch + 1, batch=0, step=step)
         finished = run.stopping or epoch + 1 >= self._epochs
-        self.record.emit("epoch_finished", metrics=header.plain_metrics(logs), **dict(
-            place(run.progress), epoch=epoch))
+        self.record.emit("epoch_finished", metrics=curves.logged(logs), **dict(place(run.progress), epoch=epoch))
         self.poll(logs, finished)
 
     # -- a stage ends

@@ -2,9 +2,10 @@
 
 Every event is a record of the Session tab; what a plain TensorBoard can show
 stands beside it: scalars, a table, `SessionLog.CHECKPOINT`. One file serves all
-processes of a run; a full one is followed by another, and the oldest go. Steps
-only grow, whatever is trained a second time: the Rust loader drops what a lower
-step follows, and the Python loader would draw it twice.
+processes of a run; a full one is followed by another, which begins with what went
+before in figures and curves, and the oldest go. Steps only grow, whatever is
+trained a second time: the Rust loader drops what a lower step follows, and the
+Python loader would draw it twice.
 https://github.com/tensorflow/tensorboard/blob/2.21.0/tensorboard/data/server/reservoir.rs
 """
 
@@ -21,11 +22,12 @@ from tensorboard.compat.proto import event_pb2, summary_pb2, types_pb2
 from tensorboard.summary.writer import record_writer
 
 from keras_session_ext import files, urls
+from keras_session_ext.lifecycle.curves import Curves
 from keras_session_ext.lifecycle.events import KINDS, LifecycleEvent
 from keras_session_ext.lifecycle.journal import read_journal
 from keras_session_ext.lifecycle.totals import Totals, number, whole
 from keras_session_ext.remote_copies import COPY_SECONDS, FolderCopy, Repeated, folder_for
-from keras_session_ext.tensorboard.plugin_names import CONTENT, PLUGIN_NAME, TABLE_TAG, TAG
+from keras_session_ext.tensorboard.plugin_names import BEFORE_TAG, CONTENT, PLUGIN_NAME, TABLE_TAG, TAG
 
 _SUFFIX = ".session"
 #: a file that has grown beyond it is followed by another: it is read whole at the next start
@@ -65,7 +67,7 @@ class EventWriter:
         self._seq = 0  # of the last event in the file
         self._shown = True  # whether its scalars stand there, too
         self._step = -1  # of the last scalar
-        self._totals = Totals()
+        self._totals, self._curves, self._count = Totals(), Curves(), 0
         self._told: List[LifecycleEvent] = []  # the rows of the table
         self._table_due = 0.0
 
@@ -75,7 +77,8 @@ class EventWriter:
         Raises:
             OSError: the folder cannot be written.
         """
-        self._seq, self._shown, self._step, self._totals, self._told = 0, True, -1, Totals(), []
+        self._seq, self._shown, self._step, self._told = 0, True, -1, []
+        self._totals, self._curves, self._count = Totals(), Curves(), 0
         files.make_directory(self.folder, 0o777)
         self._bring()
         found = self._files()
@@ -114,6 +117,10 @@ class EventWriter:
             when, socket.gethostname(), os.getpid(), _SUFFIX))
         self._size_bytes = 0
         self._append(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"))
+        if earlier and self._count:
+            figures = {"events": self._count, "totals": self._totals.state(), "curves": self._curves.state()}
+            before = _json(LifecycleEvent("summary", time.time(), figures, self._seq))
+            self._append(self._message(time.time(), self._seq, [self._text(BEFORE_TAG, PLUGIN_NAME, before, CONTENT)]))
         for path in earlier[:-(FILES - 1)]:
             files.remove(path)
 
@@ -134,11 +141,13 @@ class EventWriter:
         for value in event.summary.value:
             if value.tag == TAG:
                 self._seq, self._shown = max(self._seq, event.step), False
-            elif value.tag != TABLE_TAG:
+            elif value.tag not in (TABLE_TAG, BEFORE_TAG):
                 self._step, self._shown = max(self._step, event.step), True
 
     def _remember(self, event: LifecycleEvent) -> None:
         self._totals.add(event)
+        self._curves.add(event)
+        self._count += whole(event.figures.get("events")) or 0 if event.kind == "summary" else 1
         if event.kind in _TOLD:
             self._told = self._told[1 - _TABLE_ROWS:] + [event]
 
@@ -150,9 +159,9 @@ class EventWriter:
         Raises:
             OSError: it could not be written.
         """
-        self._remember(event)
         if self._size_bytes > FILE_BYTES:
             self._begin_file()
+        self._remember(event)
         self._seq = max(self._seq + 1, event.seq)
         self._append(self._message(event.time, self._seq, [self._text(TAG, PLUGIN_NAME, _json(event), CONTENT)]))
         self._show(event)

@@ -14,13 +14,16 @@ from tensorboard.plugins import base_plugin
 from werkzeug import wrappers
 
 from keras_session_ext import files
+from keras_session_ext.lifecycle.events import LifecycleEvent
 from keras_session_ext.lifecycle.journal import Reading, parse
+from keras_session_ext.lifecycle.slim import slim
 from keras_session_ext.lifecycle.timeline import timeline
-from keras_session_ext.tensorboard.plugin_names import PLUGIN_NAME, TAG
+from keras_session_ext.tensorboard.plugin_names import BEFORE_TAG, PLUGIN_NAME, TAG
 from keras_session_ext.tensorboard.report_page import STATIC
 
 _HEADERS = [("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store")]
 _HOST = re.compile(r"[A-Za-z0-9._~-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+(%25[A-Za-z0-9._~-]+)?\](:[0-9]{1,5})?")
+_STORY_BYTES = 8000000  # of a run, as it is sent at every reload
 _NAME_CHARACTERS = 4096  # of a run: what a path may have
 
 
@@ -89,19 +92,22 @@ class SessionPlugin(base_plugin.TBPlugin):
                                "later.".format(version.VERSION))
         return sorted(run for run, tags in found.items() if TAG in tags)
 
-    def _lines(self, request: Any, run: str) -> List[bytes]:
+    def _lines(self, request: Any, run: str, tag: str = TAG) -> List[bytes]:
         """The events of a run, as JSON."""
         if self._provider is None:
-            read = [value for event in self._context.multiplexer.Tensors(run, TAG)
-                    for value in list(event.tensor_proto.string_val)[:1] or [b"no text"]]
+            try:
+                events = self._context.multiplexer.Tensors(run, tag)
+            except KeyError:  # a run of one file has nothing before it
+                return []
+            read = [value for event in events for value in list(event.tensor_proto.string_val)[:1] or [b"no text"]]
         else:
             from tensorboard.data import provider
 
             found = self._provider.read_tensors(
                 plugin_util.context(request.environ), plugin_name=PLUGIN_NAME, downsample=1 << 30,
                 experiment_id=plugin_util.experiment_id(request.environ),
-                run_tag_filter=provider.RunTagFilter(runs=[run], tags=[TAG]))
-            read = [_only(datum) for datum in found.get(run, {}).get(TAG, ())]
+                run_tag_filter=provider.RunTagFilter(runs=[run], tags=[tag]))
+            read = [_only(datum) for datum in found.get(run, {}).get(tag, ())]
         return [line if isinstance(line, bytes) else str(line).encode() for line in read]
 
     # -- the routes
@@ -126,7 +132,7 @@ class SessionPlugin(base_plugin.TBPlugin):
         run = request.args.get("run", "")
         if len(run) > _NAME_CHARACTERS or run not in self._names(request):
             return _json({"message": "There is no run {!r} here.".format(run[:_NAME_CHARACTERS])}, 404)
-        return _json(self._story(request, run))
+        return _json(slim(self._story(request, run), _STORY_BYTES))
 
     def _story(self, request: Any, run: str) -> Dict[str, Any]:
         try:
@@ -136,12 +142,19 @@ class SessionPlugin(base_plugin.TBPlugin):
                 type(error).__name__, error))
 
     def _timeline_of(self, request: Any, run: str) -> Dict[str, Any]:
-        lines = self._lines(request, run)
-        mark = (len(lines), lines[-1:])
+        lines, before = self._lines(request, run), self._lines(request, run, BEFORE_TAG)
+        mark = (len(lines), lines[-1:], len(before))
         if run not in self._known or self._known[run][0] != mark:
-            self._known[run] = (mark, parse(lines))
+            self._known[run] = (mark, _behind(parse(before).events, parse(lines)))
         events, skipped = self._known[run][1]
         return timeline(events, name=run, skipped=skipped)
+
+
+def _behind(before: List[LifecycleEvent], reading: Reading) -> Reading:
+    """The events, behind what stands in figures of those in files that are gone."""
+    first = reading.events[0].seq if reading.events else 0
+    missing = [event for event in before if event.kind == "summary" and event.seq < first]
+    return Reading(missing[-1:] + reading.events, reading.skipped)
 
 
 def _only(datum: Any) -> Any:

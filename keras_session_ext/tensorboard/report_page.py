@@ -9,8 +9,11 @@ from keras_session_ext import files
 from keras_session_ext.arguments import LocalPath, PathOrUrl, local_path
 from keras_session_ext.errors import ConfigError
 from keras_session_ext.lifecycle.read_timeline import read_timeline
+from keras_session_ext.lifecycle.slim import slim
 
 STATIC = os.path.join(os.path.dirname(os.path.abspath(__file__)), "static")
+#: of the data on a page, and the least of one run among many
+_DATA_BYTES, _RUN_BYTES = 1400000, 100000
 _IMPORT = re.compile(r"^import .*$\n?", re.MULTILINE)
 _FROM = re.compile(r"""^import .* from ["']\./([\w.]+)["'];?$""", re.MULTILINE)
 _EXPORT = re.compile(r"^export ", re.MULTILINE)
@@ -46,12 +49,12 @@ def build(stories: List[Dict[str, Any]]) -> str:
     Args:
         stories: what `lifecycle.timeline.timeline` made of each run.
     """
-    timelines = {}
+    timelines: Dict[str, Any] = {}
     for story in stories:
         name, number = story["run"], 2
         while name in timelines:  # runs of one name in several folders
             name, number = "{} ({})".format(story["run"], number), number + 1
-        timelines[name] = dict(story, run=name)
+        timelines[name] = slim(dict(story, run=name), max(_RUN_BYTES, _DATA_BYTES // len(stories)))
     data = {"runs": [{"name": name, "headline": story["headline"]} for name, story in timelines.items()],
             "timelines": timelines}
     parts = {"title": _text("Session: " + ", ".join(timelines)), "style": _read("style.css"), "script": _script(),

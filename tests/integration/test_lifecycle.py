@@ -136,6 +136,29 @@ def test_alone_it_logs_the_phases(tmp_path):
     assert len(shown(str(tmp_path))) == len(told)
 
 
+def test_what_curves_are_drawn_from_is_told(tmp_path):
+    """Logs of steps within an epoch, vectors by their components, and what the script says."""
+    one = keras.Sequential([keras.layers.Input(X.shape[1:]), keras.layers.Dense(3, activation="softmax")])
+    one.compile("sgd", "categorical_crossentropy", metrics=[keras.metrics.F1Score()])
+    labels = keras.utils.to_categorical(np.arange(len(X)) % 3, 3)
+    for folder, callbacks in (("run", [kse.SessionCheckpoint(tmp_path / "run", verbose=0)]), ("alone", [])):
+        one.fit(X, labels, epochs=2, batch_size=2, verbose=0, callbacks=[
+            *callbacks, kse.SessionLogger(tmp_path / ("tb" if callbacks else "alone"))])
+        events = events_of(tmp_path / folder)
+        step = next(event.figures for event in events if event.kind == "progress")
+        assert step["metrics_step"] == 1 and step["step"] >= 32, "it is read when it has been computed"
+        assert set(step["metrics"]) == {"loss", "f1_score[0]", "f1_score[1]", "f1_score[2]"}
+        drawn = timeline(events)["curves"]["lines"]
+        assert {(line["name"], line["source"]) for line in drawn} >= {
+            ("loss", "epochs"), ("loss", "steps"), ("f1_score[2]", "epochs")}
+    told = next(event for event in events_of(tmp_path / "run") if event.kind == "settings").figures["settings"]
+    assert told["data.batch_size"] == 2 and told["keep"] == "KeepLast(3)" and "EveryEpochs(1)" in told["save"]
+
+
+def events_of(directory):
+    return read_journal(str(directory)).events
+
+
 def test_a_log_directory_that_cannot_be_written_is_told_once(tmp_path, caplog):
     (tmp_path / "file").write_text("")
     with caplog.at_level(logging.WARNING, "keras_session_ext"):

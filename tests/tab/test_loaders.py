@@ -11,8 +11,10 @@ import pytest
 from story import HOSTILE, get, get_json, killed_twice, saved, tell, tensorboard
 from tensorboard import version
 
-from keras_session_ext.lifecycle.journal import Journal, read_journal
+from keras_session_ext.lifecycle.events import LifecycleEvent
+from keras_session_ext.lifecycle.journal import Journal, Reading, read_journal
 from keras_session_ext.tensorboard import event_writer, plugin_entry
+from keras_session_ext.tensorboard.plugin import _behind
 from keras_session_ext.tensorboard.plugin_names import TAG
 
 VERSION = tuple(int(part) for part in version.VERSION.split(".")[:2])
@@ -259,3 +261,35 @@ def test_what_keeps_a_tensorboard_from_starting_is_told_by_doctor(tmp_path, monk
     said = subprocess.run(doctor, capture_output=True, text=True)
     told = "rich 9.0" in said.stdout and "TensorBoard {} does not start".format(version.VERSION) in said.stdout
     assert told == (VERSION < (2, 5)), said.stdout
+
+
+def test_only_what_is_missing_is_told_in_figures():
+    def event(kind, seq):
+        return LifecycleEvent(kind, 1.0, {}, seq, "a")
+
+    before = [event("summary", 10), event("summary", 20), event("summary", 30), event("progress", 22)]
+    read = [event("progress", seq) for seq in (21, 25, 31)]
+    assert [one.seq for one in _behind(before, Reading(read, 2)).events] == [20, 21, 25, 31]
+    assert _behind(before, Reading([event("progress", 5)], 0)).events[0].seq == 5, "nothing is missing"
+    assert _behind(before, Reading([], 0)).events == []
+
+
+@pytest.mark.parametrize("flags", LOADERS.values(), ids=list(LOADERS))
+def test_the_curves_of_files_that_are_gone_stay(tmp_path, flags, monkeypatch):
+    """And so do the figures at the head: a file begins with what went before it."""
+    monkeypatch.setattr(event_writer, "FILE_BYTES", 40000)
+    rows = [("process_started", {"pid": 1}), ("fit_started", {"stage": 0})]
+    for epoch in range(1500):
+        loss = 77.0 if epoch == 333 else 1.0 / (epoch + 1)
+        rows += [("epoch_finished", {"epoch": epoch, "step": 10 * epoch + 10, "metrics": {"loss": loss}})]
+        rows += [saved(10 * epoch + 10)] if epoch % 10 == 9 else []
+    log_dir = str(tmp_path / "tb")
+    tell(Journal(str(tmp_path / "journal.jsonl")), rows, log_dir)
+    assert len(os.listdir(os.path.join(log_dir, "session"))) == event_writer.FILES
+    with tensorboard(log_dir, *flags) as address:
+        assert wait_for(lambda: timeline(address, 500)["curves"]["step"] == 15000)
+        made = timeline(address, 500)
+        assert made["dropped"] + len(made["events"]) == len(rows) and made["dropped"] > 300
+        line, = made["curves"]["lines"]
+        assert (line["steps"][0], line["steps"][-1]) == (10, 15000) and max(line["values"]) == 77.0
+        assert made["headline"]["checkpoints"] == 150

@@ -23,7 +23,8 @@ _STYLES = {"failed": "red", "save_failed": "red", "checkpoint_rejected": "red", 
            "diverged": "red"}
 _PLACE = ("stage", "epoch", "batch", "step")
 #: figures for machines, or too long for a line
-_LEFT_OUT = (*_PLACE, "kinds", "largest", "directory", "totals", "checkpoints", "elapsed_seconds", "parent")
+_LEFT_OUT = (*_PLACE, "kinds", "largest", "directory", "totals", "checkpoints", "elapsed_seconds", "parent",
+             "metrics_time", "curves")
 
 
 @command()

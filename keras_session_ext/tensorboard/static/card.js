@@ -1,7 +1,8 @@
 // The hover card: every figure of a span, mark, gap or process, with the exact value behind it.
 import { cutText, exactText, figureLabel, formatCount, formatDuration, formatTime, fullFigure, plural, textOf, wordsOf } from "./format.js";
 import { html } from "./dom.js";
-import { ownValue, recordOf } from "./read.js";
+import { isCheckpoint, ownValue, recordOf } from "./read.js";
+import { totalCount } from "./layout.js";
 
 const LISTED_MARKS = 6;
 const LANE_WORDS = { replay: "skipped batches" };
@@ -38,7 +39,7 @@ export function processName(process) {
 
 export function spansCard(process, lane, spans) {
   const [first] = spans;
-  if (spans.length > 1) return manySpansCard(process, lane, spans);
+  if (totalCount(spans) > 1) return manySpansCard(process, lane, spans);
   const ended = first.open ? [["end", "end", "open", "still open"]] : [timeRow("end", "end", first.raw.end)];
   const times = [timeRow("start", "start", first.raw.start), ...ended, durationRow(first.start, first.end)];
   const title = first.label;
@@ -56,12 +57,13 @@ function manySpansCard(process, lane, spans) {
     timeRow("end", "to", end),
     durationRow(spans[0].start, end),
   ];
-  const title = `${plural(spans.length, `${laneWord(lane)} span`)}`;
-  return { title, about: processName(process), rows, hint: "Zoom in to tell them apart." };
+  const title = `${plural(totalCount(spans), `${laneWord(lane)} span`)}`;
+  const hint = spans.length > 1 ? "Zoom in to tell them apart." : "Told together, for there are very many.";
+  return { title, about: processName(process), rows, hint };
 }
 
 export function marksCard(process, marks) {
-  if (marks.length === 1) return markCard(process, marks[0]);
+  if (totalCount(marks) === 1) return markCard(process, marks[0]);
   const listed = marks.slice(-LISTED_MARKS).reverse();
   const rows = listed.map((mark) => [
     "mark",
@@ -71,7 +73,7 @@ export function marksCard(process, marks) {
   ]);
   const more = marks.length > LISTED_MARKS ? `The newest ${LISTED_MARKS} are listed. ` : "";
   return {
-    title: `${formatCount(marks.length)} marks`,
+    title: `${formatCount(totalCount(marks))} ${marks.every(isCheckpoint) ? "checkpoints" : "marks"}`,
     about: processName(process),
     rows,
     hint: `${more}Press Enter or click to zoom in.`,

@@ -67,6 +67,8 @@ function shapeCorners(shape) {
       return corners(4, 0, () => 1.2);
     case "triangle":
       return corners(3, 0, () => 1.25);
+    case "play":
+      return corners(3, 0.75, () => 1.2);
     case "wedge":
       return corners(3, 1.5, () => 1.25);
     case "star":

@@ -1,6 +1,6 @@
 // Draws one run's timeline. A frame is what one drawing needs: the model, the scale, the rows in
 // view, and `items`, to which everything one can point at or step to is added.
-import { axisTicks, isFolded, mergeMarks, mergeSpans, placeLabels, visibleGroups } from "./layout.js";
+import { axisTicks, densityColumns, isFolded, mergeMarks, mergeSpans, totalCount, visibleGroups } from "./layout.js";
 import { formatClock, formatCount, formatDay, formatDayOfYear, formatDuration, formatZone, numberOf, plural, wordsOf } from "./format.js";
 import { gapCard, laneWord, marksCard, processCard, processName, spansCard } from "./card.js";
 import { html, incidentStyle, reasonStyle, svg, symbol, textWidth } from "./dom.js";
@@ -8,6 +8,7 @@ import { LANES, isCheckpoint } from "./read.js";
 
 const BEYOND = 8; // pixels drawn outside the view, so that borders of cut boxes are not seen
 const MARK_RADIUS = 5.5;
+const MOST_COUNTED = 4; // marks in one place that are told as a number; more are a density
 const ENDING_TONES = {
   interrupted: "red",
   failed: "red",
@@ -78,20 +79,13 @@ function visibleGaps({ model, scale }) {
   return gaps.filter(({ x, end }) => end > 0 && x < scale.width);
 }
 
-function gapTexts({ raw, start, end }) {
-  const idle = formatDuration(end - start);
-  const lost = numberOf(raw.lost_steps);
-  return lost ? [`${idle} · ${plural(lost, "step")} lost`, idle] : [`${idle} idle`, idle];
-}
-
+/** How long nothing ran, above its own gap and nothing else; the process that came next says it, too. */
 function drawGapLabels(frame) {
-  const labels = visibleGaps(frame).map(({ gap, x, end }) => {
-    const variants = () => gapTexts(gap).map((text) => ({ text, width: textWidth(text, 600) + 8 }));
-    return { x: (Math.max(0, x) + Math.min(frame.scale.width, end)) / 2, variants };
-  });
-  return placeLabels(labels, frame.scale.width).map((label, index) => {
-    const at = { class: "kse-gap-text", x: labels[index].x, y: 14, "text-anchor": "middle" };
-    return label && svg("text", at, label.text);
+  return visibleGaps(frame).map(({ gap, x, end }) => {
+    const [left, right] = [Math.max(0, x), Math.min(frame.scale.width, end)];
+    const text = formatDuration(gap.end - gap.start);
+    const at = { class: "kse-gap-text", x: (left + right) / 2, y: 14, "text-anchor": "middle", "data-role": "gap-text" };
+    return right - left > 30 && textWidth(text, 600) + 6 < right - left ? svg("text", at, text) : null;
   });
 }
 
@@ -160,7 +154,7 @@ function drawGroup(frame, group) {
   return node;
 }
 
-/** The time in which the process lived, and how it ended, written where there is room. */
+/** The time in which the process lived; how it ended is written beside its name, where nothing else is. */
 function drawLifetime(frame, { process, rows, top, height }) {
   const x = inView(frame.scale, frame.scale.x(process.start));
   const end = inView(frame.scale, frame.scale.x(process.end));
@@ -179,30 +173,8 @@ function drawLifetime(frame, { process, rows, top, height }) {
     svg("line", { class: "kse-lifeline", x1: x, x2: end, y1: middle, y2: middle }),
   ];
   const cap = { class: `kse-cap ${tone}`, x: end - 1, y: top + 1, width: 2, height: height - 2 };
-  if (end < frame.scale.width + BEYOND)
-    nodes.push(svg("rect", cap), drawEnding(frame, process, rows[0], x, end));
-  return nodes.filter(Boolean);
-}
-
-function drawEnding(frame, process, row, x, end) {
-  const sign = ENDING_SIGNS[process.ending] || "?";
-  const words = process.text
-    ? [`${sign} ${process.text}`, `${sign} ${process.ending}`]
-    : [`${sign} ${process.ending}`];
-  const fits = (room) => [...words, sign].find((text) => textWidth(text) + 18 < room);
-  const right = fits(frame.scale.width - end);
-  const text = right && right !== sign ? right : fits(x) || right;
-  if (!text) return null;
-  const outside =
-    text === right ? { x: end + 13, "text-anchor": "start" } : { x: x - 9, "text-anchor": "end" };
-  const tone = `kse-ending kse-ending-${ENDING_TONES[process.ending] || "slate"}`;
-  const node = svg(
-    "text",
-    { class: tone, y: row.top + 16, ...outside, "data-role": "ending", "aria-label": process.text },
-    text,
-  );
-  const key = `ending ${process.index}`;
-  return addItem(frame, node, { key, row: row.number, x: end, card: () => processCard(process) });
+  if (end < frame.scale.width + BEYOND) nodes.push(svg("rect", cap));
+  return nodes;
 }
 
 function drawLane(frame, process, group, row) {
@@ -217,11 +189,11 @@ function drawSpan(frame, process, row, lane, { x, end, spans }) {
   const width = Math.max(1, right - left - (end - x > 3 ? 1 : 0));
   const known = LANES.includes(lane) ? lane : "other";
   const box = { x: left, y: row.top + 1, width, height: row.height - 3, rx: width > 6 ? 2 : 0 };
-  const label = spans.length > 1 ? `${formatCount(spans.length)} × ${laneWord(lane)}` : spans[0].label;
+  const label = spans.length > 1 ? `${formatCount(totalCount(spans))} × ${laneWord(lane)}` : spans[0].label;
   const hooks = {
     "data-role": "span",
     "data-lane": lane,
-    "data-count": spans.length,
+    "data-count": totalCount(spans),
     role: "img",
     "aria-label": label,
   };
@@ -239,30 +211,39 @@ function drawSpan(frame, process, row, lane, { x, end, spans }) {
   return [node, drawSpanText(frame, box, label, known)].filter(Boolean);
 }
 
+/** The same words at every width, or none; of an epoch its number, for the lane has its name. */
 function drawSpanText(frame, box, label, lane) {
   const left = Math.max(0, box.x);
   const room = Math.min(frame.scale.width, box.x + box.width) - left;
-  if (room < 16) return null;
-  const text = [label, ...label.split(" ").slice(-1)].find((words) => textWidth(words) + 9 < room);
-  return text && svg("text", { class: `kse-span-text kse-text-${lane}`, x: left + 5, y: box.y + 11 }, text);
+  const text = lane === "epoch" ? label.replace(/epoch /g, "") : label;
+  if (room < 16 || textWidth(text) + 9 > room) return null;
+  return svg("text", { class: `kse-span-text kse-text-${lane}`, x: left + 5, y: box.y + 11 }, text);
 }
 
 // ---- marks --------------------------------------------------------------------------------------
 
 function drawMarks(frame, process, row) {
   const marks = row.kind === "marks" ? process.checkpoints : process.incidents;
-  return mergeMarks(marks, frame.scale).map((cluster) => drawCluster(frame, process, row, cluster));
+  const clusters = mergeMarks(marks, frame.scale);
+  const dense = clusters.filter(isDense).map(({ marks: some }) => densityColumns(some, frame.scale));
+  const most = [].concat(...dense).reduce((largest, { count }) => Math.max(largest, count), 1);
+  return clusters.map((cluster) => drawCluster(frame, process, row, cluster, most));
 }
 
-function drawCluster(frame, process, row, { x, marks }) {
+function isDense({ marks }) {
+  return totalCount(marks) > MOST_COUNTED;
+}
+
+function drawCluster(frame, process, row, cluster, most) {
+  const { x, marks } = cluster;
   const [first] = marks;
   const y = row.top + row.height / 2;
-  const label =
-    marks.length > 1 ? plural(marks.length, wordsOf(first.kind)) : `${wordsOf(first.kind)} ${first.label}`;
+  const count = totalCount(marks);
+  const label = count > 1 ? plural(count, wordsOf(first.kind)) : `${wordsOf(first.kind)} ${first.label}`;
   const hooks = {
     "data-role": "mark",
     "data-kind": first.kind,
-    "data-count": marks.length,
+    "data-count": count,
     role: "button",
     "aria-label": label,
   };
@@ -271,7 +252,8 @@ function drawCluster(frame, process, row, { x, marks }) {
     ...hooks,
     "data-checkpoint": marks.length === 1 && first.checkpoint,
   });
-  node.append(...(marks.length > 1 ? drawBadge(x, y, marks) : drawMark(frame, x, y, first)));
+  if (isDense(cluster)) node.append(...drawDensity(frame, row, marks, most));
+  else node.append(...(marks.length > 1 ? drawBadge(x, y, marks) : drawMark(frame, x, y, first)));
   const range = [first.time, marks[marks.length - 1].time];
   const key = `mark ${process.index} ${row.kind} ${first.time} ${first.label}`;
   return addItem(frame, node, {
@@ -282,6 +264,21 @@ function drawCluster(frame, process, row, { x, marks }) {
     marks,
     card: () => marksCard(process, marks),
   });
+}
+
+/** More than can be told apart: columns as high as there are many, in the colour of those that are most. */
+function drawDensity(frame, row, marks, most) {
+  const columns = densityColumns(marks, frame.scale);
+  const [bottom, tallest] = [row.top + row.height - 7, row.height - 14];
+  const nodes = columns.map(({ x, count, marks: some }) => {
+    const height = Math.max(3, tallest * (count / most));
+    const [, tone] = markStyle(frame.model, some[some.length >> 1]);
+    const box = { x, y: bottom - height, width: 2.4, height };
+    return svg("rect", { class: `kse-density kse-tone-${tone}`, "data-role": "density", ...box });
+  });
+  const [left, right] = [columns[0].x, columns[columns.length - 1].x + 3];
+  const reach = { x: left, y: row.top + 3, width: Math.max(8, right - left), height: row.height - 6 };
+  return [svg("rect", { class: "kse-reach", ...reach }), ...nodes];
 }
 
 export function markStyle(model, mark) {
@@ -300,7 +297,7 @@ function drawMark({ model, selected }, x, y, mark) {
 }
 
 function drawBadge(x, y, marks) {
-  const text = formatCount(marks.length);
+  const text = formatCount(totalCount(marks));
   const width = Math.max(18, textWidth(text) + 10);
   const tone = isCheckpoint(marks[0]) ? "" : " kse-badge-bad";
   const box = { x: x - width / 2, y: y - 8, width, height: 16, rx: 8 };
@@ -323,11 +320,8 @@ function drawName(frame, { process, rows, top, height }) {
     html("b", {}, `#${process.number}`),
     ` ${process.place}`,
   );
-  const node = html(
-    "div",
-    { class: "kse-name" },
-    addItem(frame, title, { key: `name ${process.index}`, row: -1, x: 0, card: () => processCard(process) }),
-  );
+  const named = addItem(frame, title, { key: `name ${process.index}`, row: -1, x: 0, card: () => processCard(process) });
+  const node = html("div", { class: "kse-name" }, named, endingLine(process), idleLine(frame.model, process));
   node.style.top = `${top}px`;
   node.style.height = `${height}px`;
   for (const row of rows.slice(1)) {
@@ -337,6 +331,23 @@ function drawName(frame, { process, rows, top, height }) {
     node.append(label);
   }
   return node;
+}
+
+/** How a process ended, in few words; its card has the rest. */
+function endingLine({ ending, text }) {
+  const cause = text.split(":")[0];
+  const words = { finished: "finished", running: "running", signal: `ended by ${cause}` }[ending] || cause || ending;
+  const tone = `kse-name-line kse-ending-${ENDING_TONES[ending] || "slate"}`;
+  return html("span", { class: tone, dir: "auto", "data-role": "ending" }, `${ENDING_SIGNS[ending] || "?"} ${words}`);
+}
+
+/** How long nothing ran before a process, and what it had to train again. */
+function idleLine(model, process) {
+  const gap = model.gaps.find(({ end }) => end === process.start);
+  if (!gap) return null;
+  const lost = numberOf(gap.raw.lost_steps);
+  const again = lost ? `, ${plural(lost, "step")} again` : "";
+  return html("span", { class: "kse-name-line kse-quiet", "data-role": "idle" }, `after ${formatDuration(gap.end - gap.start)}${again}`);
 }
 
 export function zoneText(frame) {

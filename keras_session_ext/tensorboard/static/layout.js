@@ -161,9 +161,9 @@ function fromWall(seconds) {
 }
 
 /** Ticks that do not touch: `[{x, time, step}]`, with one at the start of what follows a fold. */
-export function axisTicks(scale, relative) {
+export function axisTicks(scale, relative, label = relative ? 84 : 60, end = label) {
   const step = tickStep(scale.ratio);
-  const room = relative ? 84 : 60; // pixels of a label
+  const room = label; // pixels; `end` is what the last one needs beside it
   const view = [scale.time(0) - scale.shift, scale.time(scale.width) - scale.shift];
   const between = stretches(scale.axis.pieces);
   const ticks = [];
@@ -174,7 +174,7 @@ export function axisTicks(scale, relative) {
     for (const time of times) ticks.push({ time, step });
   });
   const placed = ticks.map((tick) => ({ ...tick, x: scale.x(tick.time + scale.shift) }));
-  return spaced(placed, scale.width, room);
+  return spaced(placed, scale.width, room, end);
 }
 
 /** The stretches between folds, as `[start, end]`: within one, time runs at one speed. */
@@ -190,11 +190,11 @@ function stretches(pieces) {
 }
 
 /** Keeps the ticks with room for a label; where a round one and an edge collide the edge stays. */
-function spaced(ticks, width, room) {
+function spaced(ticks, width, room, end) {
   const kept = [];
   for (const tick of ticks) {
     const last = kept[kept.length - 1];
-    if (tick.x > width - room) break;
+    if (tick.x > width - end) break;
     if (last && tick.x - last.x < room + 14) {
       if (!tick.edge || last.edge) continue;
       kept.pop();
@@ -244,31 +244,38 @@ function extendCluster(cluster, mark, x) {
   cluster.x = (cluster.first + x) / 2;
 }
 
-const LEAST_LABEL = 14; // half the pixels below which no label is worth measuring
+/** How many things a list of marks or spans stands for. */
+export function totalCount(items) {
+  return items.reduce((sum, { count }) => sum + count, 0);
+}
 
-/** For labels `{x, variants()}` sorted by x: the longest `{text, width}` with room, or null. */
-export function placeLabels(labels, width) {
-  return labels.map((label, index) => {
-    const left = index ? (label.x - labels[index - 1].x) / 2 : label.x;
-    const right = index + 1 < labels.length ? (labels[index + 1].x - label.x) / 2 : width - label.x;
-    const half = Math.min(left, right) - 3;
-    if (half < LEAST_LABEL) return null;
-    return label.variants().find((variant) => variant.width / 2 <= half) || null;
-  });
+/** Marks too close to be told apart as columns `{x, count, marks}` of `wide` pixels, from left to right. */
+export function densityColumns(marks, scale, wide = 3) {
+  const columns = new Map();
+  for (const mark of marks) {
+    const bin = Math.floor(scale.x(mark.time) / wide);
+    if (!columns.has(bin)) columns.set(bin, { x: bin * wide, count: 0, marks: [] });
+    const column = columns.get(bin);
+    column.count += mark.count;
+    column.marks.push(mark);
+  }
+  return Array.from(columns.values()).sort((a, b) => a.x - b.x);
 }
 
 // ---- rows ---------------------------------------------------------------------------------------
 
-const ROW = { marks: 24, incidents: 18, lane: 17 };
+const ROW = { marks: 38, incidents: 18, lane: 17 }; // beside the marks stand a process's name and how it ended
+const IDLE_LINE = 14; // and what went before it
 const GROUP_SPACE = 10;
 
 /** Every process as a group of rows with their places: `{groups, height}`. */
-export function layoutGroups(processes) {
+export function layoutGroups(processes, gaps) {
+  const behindGap = new Set(gaps.map(({ end }) => end));
   const groups = [];
   let top = 0;
   let number = 1; // row 0 holds the gaps
   for (const process of processes) {
-    const rows = processRows(process).map((row) => ({ ...row, number: number++ }));
+    const rows = processRows(process, behindGap.has(process.start)).map((row) => ({ ...row, number: number++ }));
     let bottom = top + GROUP_SPACE / 2;
     for (const row of rows) {
       row.top = bottom;
@@ -280,8 +287,8 @@ export function layoutGroups(processes) {
   return { groups, height: top };
 }
 
-function processRows(process) {
-  const rows = [{ kind: "marks", height: ROW.marks }];
+function processRows(process, isBehindGap) {
+  const rows = [{ kind: "marks", height: ROW.marks + (isBehindGap ? IDLE_LINE : 0) }];
   if (process.incidents.length) rows.push({ kind: "incidents", height: ROW.incidents });
   for (const lane of process.lanes) rows.push({ kind: "lane", lane, height: ROW.lane });
   return rows;

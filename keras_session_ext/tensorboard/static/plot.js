@@ -71,7 +71,7 @@ function plotNodes(hintId) {
 
 export function setPlotModel(plot, model) {
   plot.model = model;
-  plot.rows = layoutGroups(model.processes);
+  plot.rows = layoutGroups(model.processes, model.gaps);
   plot.overviewKey = plot.namesKey = null;
   plot.lanes.setAttribute("height", plot.rows.height);
   plot.area.style.height = plot.names.style.height = `${plot.rows.height}px`;

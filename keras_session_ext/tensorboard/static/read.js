@@ -93,7 +93,7 @@ function addSpan(model, raw) {
   if (start === null) return;
   const label = textOf(raw.label, textOf(raw.lane));
   const open = raw.open === true || timeOf(raw.end) === null;
-  const span = { raw, start, end: timeOf(raw.end), open, label, figures: recordOf(raw.figures) };
+  const span = { raw, start, end: timeOf(raw.end), open, label, figures: recordOf(raw.figures), count: countOf(raw) };
   ownerOf(model, raw).spans.push({ ...span, lane: textOf(raw.lane, "other") });
 }
 
@@ -104,10 +104,16 @@ function addMark(model, raw) {
   const kind = textOf(raw.kind, "unknown");
   const label = textOf(raw.label, wordsOf(kind));
   const mark = { raw, time, kind, label, owner, figures: recordOf(raw.figures) };
+  mark.count = countOf(raw);
   mark.reasonName = reasonName(raw.reason);
   mark.checkpoint = typeof raw.checkpoint === "string" ? raw.checkpoint : null;
   mark.deleted = Boolean(recordOf(ownValue(model.checkpoints, mark.checkpoint)).deleted);
   (isCheckpoint(mark) ? owner.checkpoints : owner.incidents).push(mark);
+}
+
+/** How many a mark or span stands for, where the story was too long to tell each. */
+function countOf(raw) {
+  return Math.max(1, Math.round(numberOf(raw.count) || 1));
 }
 
 /** "EveryEpochs(1)" without its arguments, since marks are told apart by policy. */

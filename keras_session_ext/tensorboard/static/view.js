@@ -6,6 +6,9 @@ import { createBlock, errorLine, openDetails, updateBlock } from "./run.js";
 import { createEvents, setEvents } from "./events.js";
 import { createPicker, emptyState, setRuns } from "./picker.js";
 import { createCard, hideCard } from "./card.js";
+import { RUN_TONES, createCurves, drawCurves, setCurves } from "./curves.js";
+import { readCurves } from "./curve_data.js";
+import { runTitle } from "./format.js";
 import { drawPlot, followPlot } from "./plot.js";
 
 const CENTRE_SHARE = 0.2; // of the whole, when something is centred that was fully in view
@@ -58,12 +61,13 @@ function createView(root, source) {
     themed: false,
   };
   view.card = createCard("kse-card");
+  view.curves = createCurves(view.card);
   view.events = createEvents((event) => pickEvent(view, event));
   view.picker = createPicker((name, on) => chooseRun(view, name, on));
   view.status = html("div", { class: "kse-status" });
   view.main = html("main", { class: "kse-main" });
   view.blocksPart = html("div", { class: "kse-blocks" });
-  view.main.append(toolbar(view), view.status, view.blocksPart, view.events.element);
+  view.main.append(toolbar(view), view.status, view.blocksPart, view.curves.element, view.events.element);
   view.parts = [html("div", { class: "kse-page" }, view.picker.element, view.main), view.card];
   return view;
 }
@@ -140,7 +144,9 @@ async function loadBlock(view, block) {
   const turn = (block.turn = (block.turn || 0) + 1);
   const result = { error: null };
   try {
-    result.model = readTimeline(await view.source.timeline(block.name));
+    const raw = recordOf(await view.source.timeline(block.name));
+    const more = { curves: readCurves(raw.curves), settings: recordOf(raw.settings) };
+    result.model = { ...readTimeline(raw), ...more };
   } catch (error) {
     result.error = error;
   }
@@ -230,8 +236,18 @@ function showData(view) {
   );
   setEvents(view.events, events, blocks.length > 1);
   view.events.element.hidden = !blocks.length;
+  showCurves(view, blocks);
   showSelection(view);
   draw(view);
+}
+
+/** Several runs are laid over one another, above what happened to each of them. */
+function showCurves(view, blocks) {
+  view.main.classList.toggle("kse-several", blocks.length > 1);
+  const names = view.runs.map(({ name }) => name);
+  const toneOfRun = (name) => RUN_TONES[Math.max(0, names.indexOf(name)) % RUN_TONES.length];
+  const runs = blocks.map(({ name, model }) => ({ name, model, title: runTitle(name), tone: toneOfRun(name) }));
+  setCurves(view.curves, runs, view.fold);
 }
 
 function setOption(view, option) {
@@ -271,6 +287,10 @@ function requestDraw(view) {
 
 function draw(view) {
   if (!view.axis) return;
+  if (view.curvesWidth !== view.main.clientWidth) {
+    view.curvesWidth = view.main.clientWidth;
+    drawCurves(view.curves);
+  }
   const visible = currentWindow(view);
   for (const block of shownBlocks(view)) {
     if (!block.model) continue;
