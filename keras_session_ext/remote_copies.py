@@ -69,16 +69,21 @@ class Repeated:
         self._what, self._work, self._every = what, work, every_seconds
         self._pid = os.getpid()
         self._condition = threading.Condition()
-        self._asked, self._done = 1, 0
-        self._ends = self._told = False
-        self._thread: Optional[threading.Thread] = None
+        self._asked = self._done = 0
+        self._told = False
+        self._stop: Optional[threading.Event] = None
 
-    def begin(self) -> None:
-        """Does it for the first time, and from then on."""
-        self._ends = False
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._run, name="keras-session-copies", daemon=True)
-            self._thread.start()
+    def begin(self, at_once: bool = True) -> None:
+        """Does it from now on.
+
+        Args:
+            at_once: for the first time now; else when it is time.
+        """
+        if self._stop is None or self._stop.is_set():
+            self._stop = threading.Event()
+            threading.Thread(target=self._run, args=(self._stop,), name="keras-session-copies", daemon=True).start()
+        if at_once:
+            self.ask()
 
     def ask(self) -> None:
         """Is to be done now, and is not waited for."""
@@ -87,22 +92,32 @@ class Repeated:
                 self._asked += 1
                 self._condition.notify_all()
 
-    def finish(self, timeout_seconds: float) -> None:
-        """Does it a last time."""
-        if os.getpid() != self._pid or self._thread is None:
+    def flush(self, timeout_seconds: float) -> None:
+        """Does it now, and waits until it is done, or failed."""
+        if os.getpid() != self._pid or self._stop is None:
             return
         deadline = time.monotonic() + timeout_seconds
         with self._condition:
             self._asked += 1
-            wanted, self._ends = self._asked, True
+            wanted = self._asked
             self._condition.notify_all()
-            while self._thread.is_alive() and self._done < wanted and time.monotonic() < deadline:
-                self._condition.wait(0.5)
+            while self._done < wanted and time.monotonic() < deadline:
+                self._condition.wait(max(0.0, deadline - time.monotonic()))
 
-    def _run(self) -> None:
+    def end(self) -> None:
+        """Does it no more."""
+        if self._stop is not None and os.getpid() == self._pid:
+            self._stop.set()
+            self.ask()
+
+    def _run(self, stop: threading.Event) -> None:
         while True:
             with self._condition:
+                if self._asked == self._done:
+                    self._condition.wait(self._every)
                 asked = self._asked
+            if stop.is_set():
+                return
             try:
                 self._work()
                 self._told = False
@@ -113,10 +128,6 @@ class Repeated:
             with self._condition:
                 self._done = asked
                 self._condition.notify_all()
-                if self._asked == asked and not self._ends:
-                    self._condition.wait(self._every)
-                if self._ends and self._asked == asked:
-                    return
 
 
 def folder_for(url: str, parent: Optional[str] = None) -> str:

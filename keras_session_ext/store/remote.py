@@ -172,8 +172,7 @@ class RemoteStore(Store):
         if self._copies is None:
             return
         if timeout_seconds > 0:
-            self._copies.finish(timeout_seconds)
-            self._copies.begin()
+            self._copies.flush(timeout_seconds)
         else:
             self._copies.ask()
 

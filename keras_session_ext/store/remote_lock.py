@@ -52,11 +52,11 @@ class RemoteLock(Lock):
         """What a claim of this process says."""
         return json.dumps(dict(self._note, **dict(this_process(), **more))).encode()
 
-    def claimed(self, name: str) -> None:
-        """This claim is ours: it is kept alive from now on."""
+    def claimed(self, name: str, is_new: bool = True) -> None:
+        """This claim is ours: it is kept alive from now on; one that we had given back is so at once."""
         self._name, self._taken, self._pid = name, True, os.getpid()
         _taken.add(self)
-        self._beat.begin()
+        self._beat.begin(at_once=not is_new)
 
     def take(self) -> Optional[Dict[str, Any]]:
         if self._taken:
@@ -64,7 +64,7 @@ class RemoteLock(Lock):
         newest = self._newest()
         owner = self._read(newest)
         if newest and newest == self._name:
-            self.claimed(newest)
+            self.claimed(newest, is_new=False)
             return owner
         if not newest or owner.get("ended") or is_this_process(owner):
             return owner
@@ -136,6 +136,7 @@ class RemoteLock(Lock):
         if not self._taken:
             return
         _taken.discard(self)
+        self._beat.end()
         with self._guard:
             self._taken = False
             if os.getpid() != self._pid:

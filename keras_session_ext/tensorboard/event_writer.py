@@ -168,8 +168,7 @@ class EventWriter:
         if self._copies is not None and event.kind in _TOLD_AT_ONCE:
             self._copies.ask()
             if event.kind in _LAST_WORDS and event.figures.get("ends", True):
-                self._copies.finish(_LAST_SECONDS)
-                self._copies.begin()
+                self._copies.flush(_LAST_SECONDS)
 
     def _show(self, event: LifecycleEvent) -> None:
         """What a TensorBoard without the tab shows of an event."""
