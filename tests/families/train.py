@@ -416,6 +416,7 @@ def state_of(model):
 
 def main(task):
     keras = members.load()
+    child.write_behind(task.get("piece_bytes"))
     member = members.MEMBERS[members.current()]
     seed(task.get("seed", 1), member.engine)
     if member.family == "keras3" and task.get("seed", 1) is not None:
