@@ -125,7 +125,18 @@ def dataset_of_unknown_length(keras):
     return {"x": made}
 
 
+def dataset_shuffled_twice(keras):
+    """Files, then what is in them, as most do it; the validation, too."""
+    import tensorflow as tf
+
+    def shuffled(data):
+        return tf.data.Dataset.from_tensor_slices(data).shuffle(200, seed=7).shuffle(50, seed=3).batch(BATCH)
+
+    return {"x": shuffled(_xy()), "validation_data": shuffled(_validation())}
+
+
 SOURCES = {
+    "tf.data, shuffled twice": dataset_shuffled_twice,
     "two targets": two_targets, "whole batches": whole_batches, "tf.data of unknown length": dataset_of_unknown_length,
     "arrays": arrays, "validation_split": validation_split, "sample_weight": sample_weight,
     "class_weight": class_weight, "tf.data": dataset,

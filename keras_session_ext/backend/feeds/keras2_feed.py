@@ -290,10 +290,10 @@ class Keras2Feed(SharedFeed, LoopFeed):
         else:
             self.passes = state["passes"]
 
-    def advance(self, iterators: int) -> None:
-        self._iterators = iterators
+    def advance(self, iterators: int, unread: int = 0) -> None:
+        self._iterators, self._unread = iterators, unread
         if self.source == "tf.data.Dataset":
-            walk_tf_dataset.advance(self._handler._dataset, iterators)
+            walk_tf_dataset.advance(self._handler._dataset, iterators, unread)
 
     def drew_ahead(self, name: str) -> bool:
         return name in self._draws
