@@ -194,6 +194,9 @@ class Keras3(Keras3Access, SharedFamily):
 
     def build(self, model: Any, feed: Feed, tables: Sequence[Dict[str, Any]]) -> None:
         if self.engine.name != "tensorflow":  # fit built model and metrics before the callbacks were called
+            if getattr(model.optimizer, "built", False) and not _trains(model.optimizer, model):
+                # training had unfrozen layers and compiled again; the script has compiled for what it says of them
+                model.optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
             self.build_optimizers(model, tables)
             return
         several = len(self.optimizers(model)) > 1  # only its own train step knows which weights each one updates
@@ -372,3 +375,9 @@ class Keras3(Keras3Access, SharedFamily):
         from keras.src.utils import io_utils
 
         io_utils.print_msg(text)
+
+
+def _trains(optimizer: Any, model: Any) -> bool:
+    """Whether an optimizer was built for the variables that are trainable now."""
+    known = {id(variable) for variable in optimizer._trainable_variables}
+    return known == {id(variable) for variable in model.trainable_variables}
