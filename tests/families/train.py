@@ -155,6 +155,16 @@ def plain(keras, **options):
     return model
 
 
+def dense(keras):
+    """Nothing in it draws random numbers."""
+    layers = keras.layers
+    model = keras.models.Sequential([
+        layers.Dense(24, activation="relu", input_shape=(64,)), layers.BatchNormalization(),
+        layers.Dense(10, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
 def convolution(keras):
     """Dropout on feature maps, noise, and a learning rate that decays."""
     layers = keras.layers
@@ -358,7 +368,7 @@ def stateful_generators(keras):
 
 
 MODELS = {
-    "plain": plain, "convolution": convolution, "recurrent": recurrent, "functional": functional,
+    "plain": plain, "dense": dense, "convolution": convolution, "recurrent": recurrent, "functional": functional,
     "counts in build": counting, "nadam run_eagerly": nadam_eagerly,
     "deep": deep, "wide": wide, "unbuilt": unbuilt, "stateful": stateful, "two outputs": two_outputs,
     "jit_compile": compiled,
