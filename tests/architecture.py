@@ -54,7 +54,7 @@ BACKEND_FLOORS = [
     {"tf1_session.eager_session_access": "", "tf1_session.graph_session_access": "",
      "tf1_session.keras3_session_access": "", "feeds": "", "randomness.redraw_kernel_ops": ""},
     {"tf1_session.symbolic_tensors": ""},
-    {"engines": "", "kept_values": ""},
+    {"engines": "", "kept_values": "", "constructor_arguments": ""},
     {"contracts": "", "randomness": "", "hooks": "", "transfer": "",
      "optimizers": "", "saving_protocol": ""},
     {"tf1_session.scope_settings": "", "tf1_session.__init__": "", "layers_and_variables": "", "closures": ""},

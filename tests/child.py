@@ -36,10 +36,10 @@ def make_killer(keras, kill):
     """A callback that ends the process with SIGKILL, and leaves no trace else.
 
     `kill` is an event and at which time of it, such as `batch:12`; or `start:0.3`, seconds from now; or `training:0.3`,
-    seconds from the first batch, where each takes 10 ms more.
+    seconds from the second batch (the first one compiles), where each takes 10 ms more.
     """
     event, _, number = (kill or "never:0").partition(":")
-    left = [float(number)]
+    left, begun = [float(number)], []
     if event == "start":
         kill_after(float(number))
 
@@ -59,8 +59,9 @@ def make_killer(keras, kill):
         def on_train_batch_begin(self, batch, logs=None):
             count("batch")
             if event == "training":
-                if left:
+                if begun and left:
                     kill_after(left.pop())
+                begun.append(batch)
                 time.sleep(0.01)
 
         def on_test_batch_begin(self, batch, logs=None):
@@ -83,6 +84,15 @@ def make_killer(keras, kill):
 
         files.write_at = counted
     return Killer()
+
+
+def write_behind(piece_bytes):
+    """Every save is written as only large ones are: in pieces, by a thread of its own, while it is still laid out."""
+    if piece_bytes:
+        from keras_session_ext.checkpoint import encoder
+        from keras_session_ext.store import write_behind
+
+        write_behind._SMALL_BYTES, encoder.PIECE_BYTES = 0, piece_bytes
 
 
 class Counter:
@@ -157,6 +167,7 @@ def main(task):
     import sources
 
     os.environ.update(task.get("variables", {}))
+    write_behind(task.get("piece_bytes"))
     source = sources.SOURCES[task.get("source", "arrays")]
     seed = task["seed"] if "seed" in task else source.seed
     np.random.seed()  # a forked process has its parent's

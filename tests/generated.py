@@ -1,7 +1,8 @@
 """Random small trainings put together from a vocabulary: each trained, and resumed in the middle by objects made anew.
 
 `python generated.py FOLDER SEED COUNT` prints one JSON line for each: the parts it was made of, what the report said,
-and whether the resumed run was the same. The engine is that of KERAS_BACKEND.
+and whether the resumed run was the same. The engine is that of KERAS_BACKEND. `python generated.py FOLDER RECIPES`
+trains what is written down, as a JSON list of such parts.
 """
 
 import json
@@ -199,9 +200,8 @@ def train(folder, made, first):
             "prediction": np.asarray(model.predict(X[:4], verbose=0)).tobytes().hex()}, checkpoint
 
 
-def compare(folder, seed):
-    made = recipe(seed)
-    whole = os.path.join(folder, str(seed))
+def compare(folder, made):
+    whole = os.path.join(folder, str(made["seed"]))
     result, _ = train(whole, made, True)
     infos = [info for info in kse.list_checkpoints(whole) if not info.finished]
     info = infos[int(made["which"] * len(infos))]
@@ -221,5 +221,9 @@ def compare(folder, seed):
 
 
 if __name__ == "__main__":
-    for number in range(int(sys.argv[2]), int(sys.argv[2]) + int(sys.argv[3])):
-        print(json.dumps(compare(sys.argv[1], number)), flush=True)
+    if sys.argv[2].startswith("["):
+        recipes = json.loads(sys.argv[2])
+    else:
+        recipes = map(recipe, range(int(sys.argv[2]), int(sys.argv[2]) + int(sys.argv[3])))
+    for one in recipes:
+        print(json.dumps(compare(sys.argv[1], one)), flush=True)

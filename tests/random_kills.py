@@ -1,12 +1,14 @@
 """Real trainings killed from outside at a random instant, resumed, and compared with one that was never interrupted.
 
 `python random_kills.py FOLDER ENGINE SEED COUNT` draws COUNT trainings: every second one is killed again while it
-resumes, or later, up to three times. ENGINE is tensorflow, jax or torch. It prints one JSON line for each, and ends
-with status 1 where a resumed run was another one.
+resumes, or later, up to three times; every second one writes its saves as large ones are written, by a thread, piece
+by piece. ENGINE is tensorflow, jax or torch. It prints one JSON line for each, and one of counts; it ends with status 1
+where a resumed run was another one.
 
 With KSE_FAMILY set to a member of tests/families, in its environment, that member's trainings are killed.
 """
 
+import collections
 import json
 import os
 import random
@@ -36,7 +38,8 @@ COMPARED = ("sha256", "history", "epochs", "peers")
 
 def case(engine, task, folder, random_, reference):
     """Kills one training up to three times at random moments; returns what was found."""
-    task = dict(task, directory=os.path.join(folder, "killed"), every=1, result=os.path.join(folder, "killed.json"))
+    task = dict(task, directory=os.path.join(folder, "killed"), every=1, result=os.path.join(folder, "killed.json"),
+                piece_bytes=random_.choice([None, 4096]))
     kills, moments = 0, []
     for _ in range(random_.choice([1, 1, 2, 3])):
         if random_.random() < 0.3:  # while it starts, or resumes
@@ -61,7 +64,7 @@ def case(engine, task, folder, random_, reference):
 
 def main(folder, engine, seed, count):
     """Prints a line for each training."""
-    kind, references, failed = ("member" if MEMBER else engine), {}, 0
+    kind, references, counts = ("member" if MEMBER else engine), {}, collections.Counter(failed=0)
     if MEMBER:
         import members
 
@@ -70,6 +73,8 @@ def main(folder, engine, seed, count):
     for name, task in TASKS[kind].items():
         whole = dict(task, directory=os.path.join(folder, "whole " + name), every=1,
                      result=os.path.join(folder, name + ".json"))
+        if not references:
+            harness.finish(engine, dict(whole, directory=os.path.join(folder, "warm")))  # imports are no part of it
         began = time.monotonic()
         references[name] = dict(harness.finish(engine, whole), name=name, seconds=time.monotonic() - began)
         shutil.rmtree(whole["directory"])
@@ -80,12 +85,14 @@ def main(folder, engine, seed, count):
         os.makedirs(inside)
         found = case(engine, TASKS[kind][name], inside, random_, references[name])
         wrong = "failed" in found or found["differs"] or not found["exact"] or found["diverged"]
-        failed += bool(wrong)
+        counts.update(trainings=1, kills=found["kills"], killed=found["kills"] > 0, nested=found["kills"] > 1,
+                      resumed=found.get("resumed", False), witnessed=found.get("witnessed", 0), failed=bool(wrong))
         print(json.dumps(dict(found, number=number, engine=MEMBER or engine, training=name, wrong=bool(wrong))),
               flush=True)
         if not wrong:
             shutil.rmtree(inside)
-    return failed
+    print(json.dumps(dict(counts, engine=MEMBER or engine)), flush=True)
+    return counts["failed"]
 
 
 if __name__ == "__main__":

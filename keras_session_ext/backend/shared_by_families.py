@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, FrozenSet, List, Optional, Sequence, Set
 
 import numpy as np
 
+from keras_session_ext.backend.constructor_arguments import callback_settings
 from keras_session_ext.backend.contracts.family import Family
 from keras_session_ext.backend.hooks.fit_frames import calling_list, frame_of_fit, frames
 from keras_session_ext.backend.kept_values import OfModel
@@ -112,6 +113,9 @@ class SharedFamily(Family):
                 return None
             skipped.update(names)
         return skipped
+
+    def callback_settings(self, peer: Any) -> Dict[str, Any]:
+        return callback_settings(peer, lambda kind: _package(kind) in self.own_packages)
 
     def is_framework_class(self, kind: Any) -> bool:
         return _package(kind) in self.framework_packages

@@ -113,7 +113,7 @@ class Trace:
         with run.family.inside(run.model):
             for kind in kinds:
                 states.update(_states(kind.NAME, kind.capture(run)))
-        for count in ("passes", "iterators"):  # how often this process began anew; what comes of it is compared
+        for count in ("passes", "iterators", "unread"):  # how often a process began anew; what comes of it is compared
             states.pop("data/feed/" + count, None)
         states = {path: value for path, value in states.items() if not path.startswith(_OF_A_PROCESS)}
         # names that Keras numbers through; nothing is restored by them

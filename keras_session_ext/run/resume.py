@@ -23,7 +23,7 @@ from keras_session_ext import state
 from keras_session_ext.errors import SessionError, StateMismatch
 from keras_session_ext.progress import ResumeReport
 from keras_session_ext.run.lineage import Candidate
-from keras_session_ext.run.script_settings import cause, compare, settle
+from keras_session_ext.run.script_settings import cause, compare, settings_in_use, settle
 from keras_session_ext.state.attributes_when_traced import TracedAttributes
 
 #: settings that make another fit of it, beside those of the optimizer
@@ -110,7 +110,9 @@ class Resume:
         if run.foreign:
             self._begin_epoch_anew()
         self.report.changes = compare(candidate.fields["script"], script, strictly=not run.foreign)
-        self.report.changes += state.callbacks.changes(states["callbacks"], run)
+        told = {change.split(": ")[0] for change in self.report.changes}  # with both values
+        self.report.changes += [change for change in state.callbacks.changes(states["callbacks"], run)
+                                if change.split(": ")[0] not in told]
         self._check(script)
         run.stopped = bool(candidate.fields["stopped"])
         over = candidate.info.finished and candidate.info.progress.epoch >= epochs
@@ -178,7 +180,7 @@ class Resume:
     def _settle_settings(self, script: Dict[str, Any]) -> None:
         then = self.candidate.fields["script"]
         plain = compare(then, script)
-        changes, reasons = settle(then, script, self._run.family.script(self._run.model))
+        changes, reasons = settle(then, script, settings_in_use(self._run))
         self.report.changes = changes + [change for change in self.report.changes if change not in plain]
         for reason in reasons:
             self.report.because(reason)

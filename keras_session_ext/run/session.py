@@ -164,7 +164,7 @@ class Session:
             Whether there is a checkpoint to `restore`, once the model is built.
         """
         run = self.run
-        run.feed, run.validation, run.validation_iterators = feed, None, 0
+        run.feed, run.validation, run.validation_iterators, run.validation_unread = feed, None, 0, 0
         self._epochs = epochs
         if self._pristine is not None:  # the same objects again: what they learnt after the checkpoint goes
             state.model_objects.begin_again(self._pristine[0], run)
@@ -261,7 +261,7 @@ class Session:
         run = self.run
         self.settle()  # the epoch may have had no batch left, and no validation
         if run.validation is not None:
-            run.validation_iterators = run.validation.iterators
+            run.validation_iterators, run.validation_unread = run.validation.iterators, run.validation.unread
         step = self._epoch_begin_step + run.feed.batches_done(run.stopping)
         self._epoch_begin_step = step
         run.epoch_over = False

@@ -128,7 +128,9 @@ def changes(state: Dict[str, Any], run: Run) -> List[str]:
     for key in sorted(live & set(state)):
         for name, print_ in state[key].get("baseline", {}).items():
             if run.baseline.get(key, {}).get(name, print_) != print_:
-                gone.append("{}.{}: another value than at the checkpoint".format(names[key], name))
+                number = key.rsplit(" ", 1)[-1]
+                gone.append("{}{}.{}: another value than at the checkpoint".format(
+                    names[key], " " + number if number != "0" else "", name))
     return gone + ["callback {}: new in the list".format(names[key]) for key in sorted(live)
                    if key not in state and names[key] != "History"]
 

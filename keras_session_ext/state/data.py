@@ -79,7 +79,7 @@ def capture(run: Run) -> Dict[str, Any]:
         "training_source": run.source_state if run.feed.in_pass(between) else _state(run, "training"),
         "validation_source": _state(run, "validation"),
         "content": run.content,
-        "validation_iterators": run.validation_iterators,
+        "validation_iterators": run.validation_iterators, "validation_unread": run.validation_unread,
         "epoch_over": run.epoch_over,
         "epoch_logs": _epoch_logs(run),
     }
@@ -128,7 +128,7 @@ def check(state: Dict[str, Any], run: Run) -> List[str]:
 
 
 def restore(state: Dict[str, Any], run: Run) -> None:
-    run.validation_iterators = state["validation_iterators"]
+    run.validation_iterators, run.validation_unread = state["validation_iterators"], state.get("validation_unread", 0)
     run.feed.resume(state["feed"], run.progress.batch, run.epoch_over, run.stopped)
     restore_source(state, run)
     restore_source(state, run, "validation")

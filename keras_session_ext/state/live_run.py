@@ -23,6 +23,7 @@ class Run:
         peers: the other callbacks, in the order Keras calls them.
         validation: the validation data, once Keras has made it.
         validation_iterators: how many iterators were made over them.
+        validation_unread: how many of these were never asked for a batch.
         before: fingerprints of the peers' attributes right before `on_train_begin`.
         baseline: fingerprints of the peers' attributes right after `on_train_begin`.
         objects_begun: fingerprints of the attributes of the model's objects at the beginning, by id of the object.
@@ -51,7 +52,7 @@ class Run:
         self.peers = peers
         self._feed: Optional[Feed] = None
         self.validation: Optional[Feed] = None
-        self.validation_iterators = 0
+        self.validation_iterators = self.validation_unread = 0
         self.before: Dict[str, Any] = {}
         self.baseline: Dict[str, Any] = {}
         self.objects_begun: Dict[int, Dict[str, str]] = {}
@@ -117,7 +118,7 @@ class Run:
         if self.validation is None:
             self.validation = self.family.validation_feed(self.model)
             if self.validation is not None and self.validation_iterators:
-                self.validation.advance(self.validation_iterators)
+                self.validation.advance(self.validation_iterators, self.validation_unread)
 
     @property
     def mid_epoch(self) -> bool:

@@ -40,11 +40,13 @@ _STATES: Dict[str, Any] = {
         "own?": ANY, "values?": dict, "missing?": _TEXTS, "baseline?": Each(str), "csv_bytes?": int}),
     "random": {"host": Each(dict), "engine?": ANY, "keras?": ANY, "ops?": ANY},
     "data?": {
-        "feed": {"passes": int, "consumed": int, "open": bool, "order": ANY, "iterators": int, "start?": dict},
+        "feed": {"passes": int, "consumed": int, "open": bool, "order": ANY, "iterators": int, "unread?": int,
+                 "start?": dict},
         "describe": dict.fromkeys(
             ("source", "batch_size", "samples", "batches", "steps_per_epoch", "shuffle"), _SETTING),
         "training_source": (dict, type(None)),
         "validation_source": (dict, type(None)), "content": Each(str), "validation_iterators": int,
+        "validation_unread?": int,
         "epoch_over": bool, "epoch_logs": Each((*_ARRAY, float, int))},
 }
 _FIELDS: Dict[str, Any] = {

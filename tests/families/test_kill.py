@@ -55,6 +55,7 @@ if MEMBER.engine != "tensorflow" or (GRAPH and MEMBER.keras == "keras"):
 def check(reference, resumed, why):
     """The same end, or an honest report."""
     why = NEVER or why
+    assert [change for change in resumed["changes"] if not change.startswith("Killer.")] == []
     if why:
         assert not resumed["exact"]
         assert why in " ".join(resumed["reasons"])
@@ -110,6 +111,19 @@ if SOURCES.get("tf.data of unknown length") == "":
             keep_only(copy, info)
             check(reference, finish(NAME, dict(task, directory=copy, result=copy + ".json")), "")
             shutil.rmtree(copy)
+
+
+# standalone Keras knows no tf.data; jax and torch have no TensorFlow
+@pytest.mark.members(*(name for name in MEMBERS if MEMBERS[name].engine == "tensorflow" and not (
+    MEMBERS[name].family == "graph" and MEMBERS[name].keras == "keras")))
+def test_a_shuffle_behind_another(tmp_path):
+    """Keras 3 makes iterators that it never reads: for them the first shuffle draws no order, the second one does."""
+    task = {"source": "tf.data, shuffled twice"}
+    why = SOURCES["tf.data"] or ("shuffled twice" if NAME in ("tf21", "tf24", "tf26") else "")
+    reference, resumed = killed_like(NAME, task, str(tmp_path), ["batch:14", "validation:2"], seeded=True)
+    check(reference, resumed, why)
+    for _, copy in resume_copies(NAME, task, str(tmp_path), 3):
+        check(reference, copy, why)
 
 
 def test_variables_that_a_callback_holds(tmp_path, cell):

@@ -89,6 +89,22 @@ def test_an_unchanged_script_is_killed_and_goes_on(tmp_path):
             assert out.strip().split("\n")[-1] == whole.strip().split("\n")[-1], "the same weights, to the bit"
 
 
+# the others draw from ops whose state no one can read, or do not repeat themselves on several threads
+@pytest.mark.members(*(name for name in MEMBERS if MEMBERS[name].engine != "tensorflow" or (
+    MEMBERS[name].family == "graph" and MEMBERS[name].keras != "keras")))
+def test_an_unchanged_script_gives_what_it_gives_without_us(tmp_path):
+    eager = MEMBER.family != "graph"
+    (tmp_path / "train.py").write_text(SCRIPT.format(
+        imports=imports(), eager=eager, old=not eager, on_tensorflow=MEMBER.engine == "tensorflow"))
+    made = dict(environment(NAME), KERAS_BACKEND=MEMBER.engine, **MEMBER.variables)
+    plain = subprocess.run([sys.executable, "train.py"], cwd=str(tmp_path), env=made, stdout=subprocess.PIPE,
+                           check=True)
+    status, ours, err = command(["run", "-d", "run", "train.py"], tmp_path)
+    assert status == 0, err[-3000:]
+    assert plain.stdout.decode().strip().split("\n")[-3:] == [
+        line for line in ours.strip().split("\n") if not line.startswith("Session: ")][-3:]
+
+
 @pytest.mark.members("keras225", "keras231")
 def test_arguments_stay_as_they_were_given(tmp_path):
     """`fit_generator` of standalone Keras counts what is given by position: keras/legacy/interfaces.py."""

@@ -125,7 +125,18 @@ def dataset_of_unknown_length(keras):
     return {"x": made}
 
 
+def dataset_shuffled_twice(keras):
+    """Files, then what is in them, as most do it; the validation, too."""
+    import tensorflow as tf
+
+    def shuffled(data):
+        return tf.data.Dataset.from_tensor_slices(data).shuffle(200, seed=7).shuffle(50, seed=3).batch(BATCH)
+
+    return {"x": shuffled(_xy()), "validation_data": shuffled(_validation())}
+
+
 SOURCES = {
+    "tf.data, shuffled twice": dataset_shuffled_twice,
     "two targets": two_targets, "whole batches": whole_batches, "tf.data of unknown length": dataset_of_unknown_length,
     "arrays": arrays, "validation_split": validation_split, "sample_weight": sample_weight,
     "class_weight": class_weight, "tf.data": dataset,
@@ -141,6 +152,16 @@ def plain(keras, **options):
         layers.Dense(10, activation="softmax")])
     model.compile(options.pop("optimizer", "adam"), "sparse_categorical_crossentropy", metrics=["accuracy"],
                   **options)
+    return model
+
+
+def dense(keras):
+    """Nothing in it draws random numbers."""
+    layers = keras.layers
+    model = keras.models.Sequential([
+        layers.Dense(24, activation="relu", input_shape=(64,)), layers.BatchNormalization(),
+        layers.Dense(10, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
@@ -347,7 +368,7 @@ def stateful_generators(keras):
 
 
 MODELS = {
-    "plain": plain, "convolution": convolution, "recurrent": recurrent, "functional": functional,
+    "plain": plain, "dense": dense, "convolution": convolution, "recurrent": recurrent, "functional": functional,
     "counts in build": counting, "nadam run_eagerly": nadam_eagerly,
     "deep": deep, "wide": wide, "unbuilt": unbuilt, "stateful": stateful, "two outputs": two_outputs,
     "jit_compile": compiled,
@@ -416,6 +437,7 @@ def state_of(model):
 
 def main(task):
     keras = members.load()
+    child.write_behind(task.get("piece_bytes"))
     member = members.MEMBERS[members.current()]
     seed(task.get("seed", 1), member.engine)
     if member.family == "keras3" and task.get("seed", 1) is not None:

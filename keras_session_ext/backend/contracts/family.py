@@ -141,6 +141,10 @@ class Family(FitAccess, SessionAccess):
         """Attributes of a peer that are no state; None if none of them is."""
 
     @abc.abstractmethod
+    def callback_settings(self, peer: Any) -> Dict[str, Any]:
+        """What the script made a peer with, as far as it may change the training: argument -> plain value."""
+
+    @abc.abstractmethod
     def is_framework_class(self, kind: Any) -> bool:
         """Whether a class or function comes with Keras or the engine, not what is derived from it."""
 

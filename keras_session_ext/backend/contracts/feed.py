@@ -142,6 +142,11 @@ class Feed(abc.ABC):
     def iterators(self) -> int:
         """How many iterators were made over a source that may draw a new order for each."""
 
+    @property
+    @abc.abstractmethod
+    def unread(self) -> int:
+        """How many of them were never asked for a batch: what draws its order with the first one has drawn none."""
+
     # -- getting there again
 
     @abc.abstractmethod
@@ -168,8 +173,8 @@ class Feed(abc.ABC):
         """How many batches will be drawn again and dropped."""
 
     @abc.abstractmethod
-    def advance(self, iterators: int) -> None:
-        """Makes the next iterator the one after so many others.
+    def advance(self, iterators: int, unread: int = 0) -> None:
+        """Makes the next iterator the one after so many others, of which some were never asked for a batch.
 
         `shuffle(reshuffle_each_iteration=True)` draws its order anew for every iterator made.
         """

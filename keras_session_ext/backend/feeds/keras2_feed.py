@@ -53,6 +53,7 @@ class Keras2Feed(SharedFeed, LoopFeed):
         self._pipeline: Optional[walk_tf_dataset.Pipeline] = None
         self._chain: Dict[int, str] = {0: ""}
         self._made = 0
+        self._is_resumed = False
         self._draws: set = set()
         self._between: Any = None
         self._make_epochs, self._make_steps = handler.enumerate_epochs, handler.steps
@@ -183,6 +184,7 @@ class Keras2Feed(SharedFeed, LoopFeed):
         handler._initial_step = 0
         with handler._truncate_execution_to_epoch():
             self._iterator = None
+            self._make_one_more()
             for epoch in range(handler._initial_epoch, handler._epochs):
                 if handler._insufficient_data:  # set by catch_stop_iteration
                     break
@@ -191,6 +193,12 @@ class Keras2Feed(SharedFeed, LoopFeed):
                     self._iterator = self._begin_pass()
                 yield epoch, self._iterator
                 self.adapter.on_epoch_end()
+
+    def _make_one_more(self) -> None:
+        """Keras makes an iterator before the first epoch makes its own: a shuffle draws an order for it."""
+        if self.source == "tf.data.Dataset" and not self.persistent and not self._is_resumed:
+            iter(self._handler._dataset)
+            self._iterators, self._unread = self._iterators + 1, self._unread + 1
 
     def _steps(self) -> Iterator[int]:
         """Stands in for `DataHandler.steps`, one call per epoch."""
@@ -268,7 +276,8 @@ class Keras2Feed(SharedFeed, LoopFeed):
             "passes": self.passes, "consumed": consumed,
             "open": self.in_pass(at_epoch_end) and not (size and at_epoch_end and not consumed),
             "order": None if self._order is None else [self._order.state[0], self._orders + self._orders_used],
-            "iterators": self._iterators, "draws": sorted(self._draws), "steps": self._handler._inferred_steps,
+            "iterators": self._iterators, "unread": self._unread, "draws": sorted(self._draws),
+            "steps": self._handler._inferred_steps,
         }
         if state["open"]:
             state.update(start=self._start)
@@ -284,16 +293,17 @@ class Keras2Feed(SharedFeed, LoopFeed):
             seed, self._orders = state["order"]
             self._order.set_state([seed, 0])
         self._draws |= set(state["draws"])
-        self.advance(state["iterators"])
+        self._is_resumed = True
+        self.advance(state["iterators"], state.get("unread", 0))
         if state["open"]:
             self._keep_resume(state, batch, epoch_over, stopped)
         else:
             self.passes = state["passes"]
 
-    def advance(self, iterators: int) -> None:
-        self._iterators = iterators
+    def advance(self, iterators: int, unread: int = 0) -> None:
+        self._iterators, self._unread = iterators, unread
         if self.source == "tf.data.Dataset":
-            walk_tf_dataset.advance(self._handler._dataset, iterators)
+            walk_tf_dataset.advance(self._handler._dataset, iterators, unread)
 
     def drew_ahead(self, name: str) -> bool:
         return name in self._draws

@@ -46,6 +46,7 @@ class Keras3Feed(SharedFeed):
         self.adapter = iterator.data_adapter
         self.source = _SOURCES.get(type(self.adapter).__name__, type(self.adapter).__name__)
         self._started = False  # whether the current pass has made its own
+        self._read = False  # whether it was asked for a batch
         self._tap: Optional[Tap] = None
         self._epoch_random: Dict[str, Any] = {}
         self._before_draw: Dict[str, Any] = {}
@@ -179,6 +180,11 @@ class Keras3Feed(SharedFeed):
         elif self.source == "tf.data.Dataset" and self._engine.name != "tensorflow":
             adapter._dataset = CountedDataset(adapter._dataset, self._iterator_made)  # made at the first batch
 
+    @property
+    def unread(self) -> int:
+        """Keras makes an iterator behind the last batch of an epoch, and another one when the next epoch begins."""
+        return self._unread + (self._started and not self._read and self._engine.name == "tensorflow")
+
     def _iterator_made(self) -> None:
         self._iterators += 1
         self._started = True
@@ -192,9 +198,10 @@ class Keras3Feed(SharedFeed):
         if self._tap is not None:
             self._left = self._tap.source_state(self._consumed)
             self._tap.begin_pass()
+        self._unread = self.unread
         self.passes += 1
         self._consumed = 0
-        self._started = False
+        self._started = self._read = False
         self._start = {"epoch_random": self._epoch_random, "random": host_random.host_states()}
         if self.source == "DataLoader":
             self._start["loader"] = self.adapter._dataloader.generators()
@@ -234,6 +241,7 @@ class Keras3Feed(SharedFeed):
         for step in steps:
             if self._draws_before_hooks:
                 self._before_draw = host_random.host_states()
+            self._read = True
             yield step
             self._count(step[1])
         self._ended = True
@@ -260,13 +268,13 @@ class Keras3Feed(SharedFeed):
         consumed = self._consumed
         if not self.persistent and self.adapter.num_batches:
             consumed = min(consumed, self.adapter.num_batches)  # the last execution may have had fewer batches
+        is_open = self.passes > 0 and (self.persistent or not at_epoch_end)
         state: Dict[str, Any] = {
-            "passes": self.passes, "consumed": consumed,
-            "open": self.passes > 0 and (self.persistent or not at_epoch_end),
+            "passes": self.passes, "consumed": consumed, "open": is_open,
             "order": None if self._order is None else self._order.seed,
-            "iterators": self._iterators,
+            "iterators": self._iterators, "unread": self._unread if is_open else self.unread,
         }
-        if state["open"]:
+        if is_open:
             state.update(start=self._start, before_draw=self._before_draw)
             state["iterators"] -= 1 if self._started else 0
         if self.source == "DataLoader":
@@ -282,7 +290,7 @@ class Keras3Feed(SharedFeed):
         if self._tap is not None and "tap" in state:
             self._tap.set_state(state["tap"])
         self.passes = state["passes"] - (1 if state["open"] else 0)
-        self.advance(state["iterators"])
+        self.advance(state["iterators"], state.get("unread", 0))
         if "loader" in state:
             self.adapter._dataloader.set_generators(state["loader"])
         if state["open"]:
@@ -304,10 +312,10 @@ class Keras3Feed(SharedFeed):
             return 0
         return self._resume["consumed"]
 
-    def advance(self, iterators: int) -> None:
-        self._iterators = iterators
+    def advance(self, iterators: int, unread: int = 0) -> None:
+        self._iterators, self._unread = iterators, unread
         if self.source == "tf.data.Dataset":
-            walk_tf_dataset.advance(self.dataset, iterators)
+            walk_tf_dataset.advance(self.dataset, iterators, unread)
 
     def _restart_pass(self) -> None:
         start = self._resume["start"]
@@ -329,6 +337,7 @@ class Keras3Feed(SharedFeed):
         self._resume = None
         self.skipped = 0 if resume.get("source_state") is not None else count
         drop(lambda: next(iterator), self.skipped, per_execution - 1 if self.may_end_anywhere else 0)
+        self._read = bool(self.skipped)
         self._consumed = count
         if self._tap is not None and resume.get("chain") is not None:
             self.verified = self._tap.chain(count) == resume["chain"]
@@ -352,6 +361,7 @@ class Keras3Feed(SharedFeed):
             self._done = begin
             if resume["before_draw"]:
                 host_random.set_host_states(resume["before_draw"])
+            self._read = True
             yield begin, end, iterator
             self._count(end)
 

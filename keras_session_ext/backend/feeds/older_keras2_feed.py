@@ -305,10 +305,10 @@ class OlderKeras2Feed(SharedFeed, LoopFeed):
             self.passes = state["passes"]
         self.advance(state["passes"] - (1 if state["open"] else 0))
 
-    def advance(self, iterators: int) -> None:
+    def advance(self, iterators: int, unread: int = 0) -> None:
         """Makes the next iterator the one after so many others; a graph keeps its iterators."""
         if self._session_run is None and self._dataset is not None:
-            walk_tf_dataset.advance(self._dataset, iterators)
+            walk_tf_dataset.advance(self._dataset, iterators, unread)
 
     def begin_with(self, epoch: int) -> None:
         set_local(self._frame, "epoch" if self._name is None else "initial_epoch", epoch)

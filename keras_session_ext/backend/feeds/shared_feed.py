@@ -16,6 +16,7 @@ class SharedFeed(Feed):
     def __init__(self, listener: FeedListener):
         self._listener = listener
         self._iterators = 0  # made over a source that may draw a new order for each
+        self._unread = 0  # of them, that were never asked for a batch
         self._consumed = 0  # batches of the current pass that were trained on
         self._done = 0  # batches of the epoch that are done
         self._start: Dict[str, Any] = {}  # what the current pass was made from
@@ -24,6 +25,10 @@ class SharedFeed(Feed):
     @property
     def iterators(self) -> int:
         return self._iterators
+
+    @property
+    def unread(self) -> int:
+        return self._unread
 
     @property
     def resuming(self) -> bool:

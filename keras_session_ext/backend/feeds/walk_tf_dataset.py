@@ -47,7 +47,7 @@ def _functions(part: Any) -> Iterator[Any]:
             yield wrapped
 
 
-def advance(dataset: Any, iterators: int) -> None:
+def advance(dataset: Any, iterators: int, unread: int = 0) -> None:
     """Makes the next iterator over a dataset the one after so many others, each of which draws its orders anew.
 
     An iterator draws the order of the outermost shuffles when it is made. A
@@ -57,14 +57,15 @@ def advance(dataset: Any, iterators: int) -> None:
 
     Args:
         dataset: what fit was given.
-        iterators: how many were made before, and read.
+        iterators: how many were made before.
+        unread: how many of them were never asked for an element.
     """
     if not reshuffles(dataset):
         return
-    parts = [dataset] + [before for part in _walk(dataset) if hasattr(part, "_reshuffle_each_iteration")
-                         for before in part._inputs() if reshuffles(before)]
-    for _ in range(iterators):
-        for part in parts:
+    within = [before for part in _walk(dataset) if hasattr(part, "_reshuffle_each_iteration")
+              for before in part._inputs() if reshuffles(before)]
+    for number in range(iterators):
+        for part in [dataset] + (within if number >= unread else []):
             iter(part)
 
 

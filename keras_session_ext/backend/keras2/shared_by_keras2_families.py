@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Optional, Set, Tuple
 
 import numpy as np
 
+from keras_session_ext.backend.constructor_arguments import object_settings
 from keras_session_ext.backend.contracts.engine import Engine
 from keras_session_ext.backend.contracts.family import KerasParts
 from keras_session_ext.backend.feeds.batch_tap import digest
@@ -261,7 +262,8 @@ class Keras2(SharedFamily):
         made.update(optimizer_settings(self.optimizers(model)))
         made["loss"] = as_text(getattr(model, "loss", None))
         made["run_eagerly"] = as_text(bool(getattr(model, "run_eagerly", False)))
-        return made
+        layer = self.keras.layers.Layer
+        return dict(object_settings(self.model_objects(model), layer, self.is_framework_class), **made)
 
     def keras_view(self, model: Any) -> KerasParts:
         return keras2_parts(self, model)

@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 import numpy as np
 
 from keras_session_ext.backend.closures import callables_within
+from keras_session_ext.backend.constructor_arguments import object_settings
 from keras_session_ext.backend.contracts.family import KerasParts
 from keras_session_ext.backend.contracts.feed import Feed, FeedListener, SilentListener
 from keras_session_ext.backend.engines import ENGINES
@@ -18,7 +19,7 @@ from keras_session_ext.backend.feeds.batch_tap import digest
 from keras_session_ext.backend.feeds.keras3_feed import Keras3Feed
 from keras_session_ext.backend.feeds.made_up_batches import first_that_runs, made_up_batches
 from keras_session_ext.backend.kept_values import OfThread
-from keras_session_ext.backend.keras3.keras3_file_parts import keras3_parts
+from keras_session_ext.backend.keras3.keras3_file_parts import keras3_parts, tensorflow_left_out
 from keras_session_ext.backend.layers_and_variables import Leaf, leaves_of, states_of
 from keras_session_ext.backend.nested_values import each_once, flat
 from keras_session_ext.backend.optimizers import as_text, optimizer_settings, optimizers_of
@@ -193,6 +194,9 @@ class Keras3(Keras3Access, SharedFamily):
 
     def build(self, model: Any, feed: Feed, tables: Sequence[Dict[str, Any]]) -> None:
         if self.engine.name != "tensorflow":  # fit built model and metrics before the callbacks were called
+            if getattr(model.optimizer, "built", False) and not _trains(model.optimizer, model):
+                # training had unfrozen layers and compiled again; the script has compiled for what it says of them
+                model.optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
             self.build_optimizers(model, tables)
             return
         several = len(self.optimizers(model)) > 1  # only its own train step knows which weights each one updates
@@ -354,7 +358,8 @@ class Keras3(Keras3Access, SharedFamily):
         weights = compiled.config.get("loss_weights") if compiled is not None else None
         if weights is not None:  # older checkpoints say nothing of it
             made["loss_weights"] = as_text(weights)
-        return made
+        with tensorflow_left_out():
+            return dict(object_settings(self.model_objects(model), self.keras.Layer, self.is_framework_class), **made)
 
     def keras_view(self, model: Any) -> KerasParts:
         return keras3_parts(self.keras, self.engine.name, model)
@@ -370,3 +375,9 @@ class Keras3(Keras3Access, SharedFamily):
         from keras.src.utils import io_utils
 
         io_utils.print_msg(text)
+
+
+def _trains(optimizer: Any, model: Any) -> bool:
+    """Whether an optimizer was built for the variables that are trainable now."""
+    known = {id(variable) for variable in optimizer._trainable_variables}
+    return known == {id(variable) for variable in model.trainable_variables}

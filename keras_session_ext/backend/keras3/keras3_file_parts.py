@@ -9,7 +9,7 @@ from keras_session_ext.backend.contracts.family import KerasParts
 
 
 @contextlib.contextmanager
-def _tensorflow_left_out() -> Iterator[None]:
+def tensorflow_left_out() -> Iterator[None]:
     """Keras imports TensorFlow, for seconds, to serialize a config; where nobody imported it, no value is one of its.
 
     https://github.com/keras-team/keras/blob/v3.12.0/keras/src/saving/serialization_lib.py
@@ -34,7 +34,7 @@ def keras3_parts(keras: Any, engine: str, model: Any) -> KerasParts:
     attributes = {"keras_version": keras.__version__.encode(), "backend": engine.encode()}
     lacks = ["optimizer_weights: this Keras cannot reload them from .h5"]
     try:
-        with saving_options.keras_option_scope(use_legacy_config=True), _tensorflow_left_out():
+        with saving_options.keras_option_scope(use_legacy_config=True), tensorflow_left_out():
             config = {"class_name": type(model).__name__, "config": model.get_config()}
             attributes["model_config"] = json.dumps(config, default=json_utils.get_json_type).encode()
     except Exception as error:  # the user's get_config may raise anything; the view is best effort

@@ -4,6 +4,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import click
 
+from keras_session_ext.backend.constructor_arguments import is_object_setting
 from keras_session_ext.checkpoint import reader
 from keras_session_ext.cli import path_arguments, readable
 from keras_session_ext.cli.output import Output, command
@@ -68,7 +69,10 @@ def _draw(out: Output, head: reader.Header, tensors: bool) -> None:
         if isinstance(values, dict) and values:
             out.line()
             out.line(title)
-            out.fields([(name, readable.figure(value)) for name, value in values.items()])
+            shown = [(name, readable.figure(value)) for name, value in values.items() if not is_object_setting(name)]
+            more = len(values) - len(shown)
+            out.fields(shown + ([("of layers, losses, metrics", "{} settings; --json has them".format(more))] if more
+                                else []))
     lacks = _lacks(fields)
     if lacks:
         out.line()
