@@ -112,16 +112,23 @@ class StoreError(OSError):
     """A store could not be asked, or has said no: what it holds is not known. It is no missing or damaged file."""
 
 
-def _call(url: str, function: Callable[[Any, str], Any]) -> Any:
-    """Makes one call, again where it may have been a passing trouble; what comes of it comes within the limit."""
+def _call(url: str, function: Callable[[Any, str], Any], nbytes: int = 0) -> Any:
+    """Makes one call, again where it may have been a passing trouble; what comes of it comes within the limit.
+
+    Args:
+        url: of what is asked for.
+        function: given the client, and what it calls the place.
+        nbytes: so many go over a network that may be slow.
+    """
     fs, path = client(url)
-    end = time.monotonic() + CALL_SECONDS
+    limit = CALL_SECONDS + nbytes / _SLOWEST_BYTES_PER_SECOND
+    end = time.monotonic() + limit
     for pause in (*_PAUSES, None):
         thread = _Call(lambda: function(fs, path))
         thread.begin()
         thread.wait(max(1.0, end - time.monotonic()))
         try:
-            return thread.outcome(url, CALL_SECONDS)
+            return thread.outcome(url, limit)
         except StoreError as error:
             if pause is None or error.errno in _FINAL or time.monotonic() + pause > end:
                 raise
@@ -204,7 +211,7 @@ def entries(url: str) -> List[Entry]:
     made = {}
     for one in found:
         name = one["name"].rstrip("/").rsplit("/", 1)[-1]
-        if one["name"].rstrip("/").endswith(url.split("://", 1)[1]) and name == url.rsplit("/", 1)[-1]:
+        if one["name"].strip("/") == url.split("://", 1)[1].strip("/"):
             continue  # the folder itself, where it was made as an object
         made[name] = Entry(name, one.get("type") == "directory", int(one.get("size") or 0))
     return list(made.values())
@@ -230,7 +237,8 @@ def size_bytes(url: str) -> int:
 def read(url: str, begin: int = 0, end: Optional[int] = None) -> bytes:
     """The bytes of an object from one offset up to another, which may lie behind its end; an empty one has none."""
     # by their names: the second argument of s3fs is the version
-    return _call(url, lambda fs, path: bytes(fs.cat_file(path, start=begin or None, end=end)))
+    return _call(url, lambda fs, path: bytes(fs.cat_file(path, start=begin or None, end=end)),
+                 _PART_BYTES if end is None else end - begin)
 
 
 def changed(url: str) -> Optional[float]:
@@ -259,7 +267,7 @@ def create(url: str, data: bytes) -> None:
 
 def replace(url: str, data: bytes) -> None:
     """Makes a small object, or puts it in the place of another."""
-    _call(url, lambda fs, path: fs.pipe_file(path, data))
+    _call(url, lambda fs, path: fs.pipe_file(path, data), len(data))
 
 
 def remove(url: str) -> bool:

@@ -88,6 +88,9 @@ def without_secrets(text: str) -> str:
         >>> without_secrets("GET https://host/b?X-Amz-Signature=abc: Forbidden; AccountKey=xyz;")
         'GET https://host/b?…: Forbidden; AccountKey=…'
     """
-    text = re.sub(r"\?[^\s'\"<>:]+", "?…", text)
+    text = re.sub(r"\?[^\s'\"<>]+?(?=[:,.]?(?:[\s'\"<>]|$))", "?…", text)
     text = re.sub(r"//[^/\s@]+:[^/\s@]+@", "//…@", text)
-    return re.sub(r"(?i)((?:key|secret|token|sig|signature|password|credential)\w*\s*[=:]\s*)[^\s,]+", r"\1…", text)
+    text = re.sub(r"(?i)(authorization['\"]?\s*[=:]\s*['\"]?)[^\r\n,'\"}]+", r"\1…", text)
+    text = re.sub(r"(?i)(<\w*(?:key|secret|token|signature|password)\w*>)[^<]*", r"\1…", text)
+    return re.sub(r"(?i)((?:key|secret|token|sig|signature|password|credential)\w*['\"]?\s*[=:]\s*['\"]?)[^\s,'\"}]+",
+                  r"\1…", text)

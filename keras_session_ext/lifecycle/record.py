@@ -373,4 +373,13 @@ def _end_what_is_over() -> None:
             record.end()
 
 
+def _wait_for_fits() -> None:
+    """Python would wait for these threads a moment later, when the network can no longer be used."""
+    for record in _open:
+        thread = record._fit_thread
+        if record.goes_on and thread is not None and not thread.daemon:
+            thread.join()
+
+
+before_exit(-1, _wait_for_fits)
 before_exit(1, _end_what_is_over)

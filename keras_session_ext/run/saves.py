@@ -136,10 +136,16 @@ class Saves:
         Returns:
             Whether it is durable, or, where the store is too slow for it (`decided` says so), the one before it.
         """
+        end = time.monotonic() + grace_seconds
         self._writer.drain(grace_seconds)
-        why = self._uploads.choose(grace_seconds)
+        why = self._uploads.choose(max(0.0, end - time.monotonic()))
         self.decided = why + "; " if why else ""
-        return self.drain(grace_seconds) and (bool(why) or id in (None, self.last_id))
+        return self.drain(max(0.0, end - time.monotonic())) and (bool(why) or id in (None, self.last_id))
+
+    def release_directory(self) -> None:
+        """Gives the directory back; where an upload goes on, the end of the process does."""
+        if not self.directory.is_far or self.drain(0):
+            self.directory.release()
 
     def left(self) -> str:
         """What goes on behind, for a message."""
@@ -160,11 +166,8 @@ class Saves:
             staged = self.directory.stage(id, image)
             more["staged_seconds"] = time.monotonic() - began
 
-            def publish() -> None:
-                self.directory.publish_staged(staged)
-                self._acknowledge(info, more, began, stall)
-
-            self._uploads.submit(Upload("step {}".format(step), staged, publish))
+            self._uploads.submit(Upload("step {}".format(step), staged, lambda: self.directory.publish_staged(staged),
+                                        lambda: self._acknowledge(info, more, began, stall)))
         except BaseException as error:  # told on the training thread
             self._tell_failure(error, step)
             self._failure = error

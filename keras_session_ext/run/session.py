@@ -284,7 +284,7 @@ class Session:
         self.tell("Session: {} at {}; {} checkpoints in {}".format(what, self.run.progress, count, self.directory.path))
         self.record.fit_finished(epochs=self._epochs, stopped=stopped, **place(self.run.progress))
         self.stages.ended(self.stage, failed=False)
-        self.directory.release()
+        self.saves.release_directory()
 
     def give_up(self) -> None:
         """The stage has ended by an exception that the script catches, and is not tried again."""
@@ -293,7 +293,7 @@ class Session:
         self.saves.end()
         if self._stages is not None:
             self._stages.ended(self.stage, failed=True)
-        self.directory.release()
+        self.saves.release_directory()
 
     # -- saving
 

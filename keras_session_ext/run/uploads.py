@@ -23,12 +23,14 @@ class Upload(NamedTuple):
     Attributes:
         what: it is, for messages, such as "step 40".
         staged: the file.
-        publish: sends it and acknowledges it.
+        publish: sends it.
+        acknowledge: tells that it is up, once.
     """
 
     what: str
     staged: Staged
     publish: Callable[[], None]
+    acknowledge: Callable[[], None]
 
 
 class Uploads:
@@ -71,19 +73,29 @@ class Uploads:
             try:
                 upload.publish()
                 self._see(upload.staged.size_bytes)
+                upload.staged.discard()
+                self._acknowledge(upload)
                 break
             except BaseException as error:
                 ends = isinstance(error, (DirectoryBusy, FileExistsError)) or not isinstance(error, Exception)
                 self._failed(upload, error, ends)
+                if isinstance(error, DirectoryBusy):
+                    upload.staged.discard()
                 if ends:
                     break
             if not self._sender.has_waiting:
                 self._wake.wait(pause)
             if self._sender.has_waiting:
+                upload.staged.discard()  # a newer one is here
                 break
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         self._flying = None
-        upload.staged.discard()
+
+    def _acknowledge(self, upload: Upload) -> None:
+        try:
+            upload.acknowledge()
+        except BaseException as error:  # it is up: no other try
+            self._failed(upload, error, True)
 
     def _see(self, count: int) -> None:
         seconds = time.monotonic() - self._began

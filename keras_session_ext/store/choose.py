@@ -1,5 +1,6 @@
 """Which store a path leads to: this machine's file systems, or one behind a URL."""
 
+import os
 from typing import Optional
 
 from keras_session_ext import urls
@@ -22,6 +23,7 @@ def store_of(path: str, group: bool = False, staging: Optional[str] = None) -> S
         >>> store_of("runs/a").is_far
         False
     """
+    path = os.fspath(path)
     if not urls.is_url(path):
         return LocalStore(path, group)
     from keras_session_ext.store.remote import RemoteStore  # it takes a while, and most runs need none

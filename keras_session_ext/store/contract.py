@@ -92,6 +92,10 @@ class Staged(abc.ABC):
     def discard(self) -> None:
         """Removes what is left of it on the way: it has its name, or is to have none."""
 
+    def put_aside(self) -> Optional[str]:
+        """Keeps it where nobody finds it who does not look for it; returns where."""
+        return self.waits_in
+
 
 class Lock(abc.ABC):
     """The lock of a run directory: comfort, which sends a second run away by name. Safety comes from the claims."""
@@ -148,11 +152,12 @@ class Store(abc.ABC):
     def here(self) -> str:
         """The folder of this machine for small files that grow: the run directory, or where copies are made from."""
 
-    def bring(self, generation: int) -> None:  # noqa: B027 (where they stand in place)
+    def bring(self, generation: int, check: Callable[[], None]) -> None:  # noqa: B027 (where they stand in place)
         """What the processes before wrote in `here` stands there, and what is written from now on is sent.
 
         Args:
             generation: of this start of the run.
+            check: called before anything is sent; what it raises keeps it from that.
         """
 
     def send(self, timeout_seconds: float = 0.0) -> None:  # noqa: B027 (where they stand in place)

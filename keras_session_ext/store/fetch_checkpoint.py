@@ -5,7 +5,7 @@ import os
 from keras_session_ext import files
 from keras_session_ext.arguments import LocalPath, PathOrUrl, local_path, path_or_url
 from keras_session_ext.checkpoint import reader
-from keras_session_ext.errors import CheckpointCorrupt, CheckpointNotFound, ConfigError
+from keras_session_ext.errors import CheckpointCorrupt, CheckpointNotFound, ConfigError, SessionError
 from keras_session_ext.store.choose import open_file
 from keras_session_ext.store.contract import Image, Pieces, StoredFile
 from keras_session_ext.store.local import give_name, quietly_remove, temporary_name, write_file
@@ -48,6 +48,8 @@ def fetch_checkpoint(url: PathOrUrl, path: LocalPath) -> str:
         file = open_file(source)
     except FileNotFoundError:
         raise CheckpointNotFound("There is no checkpoint {}.".format(source))
+    except OSError as error:
+        raise SessionError("Cannot read {}: {}.".format(source, error)) from error
     temporary = temporary_name(os.path.abspath(path))
     try:
         write_file(temporary, _Copy(file))
@@ -56,6 +58,8 @@ def fetch_checkpoint(url: PathOrUrl, path: LocalPath) -> str:
         except CheckpointCorrupt as error:
             raise CheckpointCorrupt(str(error).replace(temporary, source))
         give_name(temporary, os.path.abspath(path))
+    except OSError as error:
+        raise SessionError("Cannot copy {} to {}: {}.".format(source, path, error)) from error
     finally:
         file.close()
         if files.exists(temporary):

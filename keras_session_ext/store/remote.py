@@ -14,6 +14,7 @@ import time
 from typing import Callable, Dict, List, Optional
 
 from keras_session_ext import remote_copies, remote_files, urls
+from keras_session_ext.errors import DirectoryBusy
 from keras_session_ext.lifecycle import journal
 from keras_session_ext.lifecycle.journal_segments import FOLDER as JOURNAL_FOLDER
 from keras_session_ext.lifecycle.journal_segments import JournalSegments
@@ -75,6 +76,8 @@ class RemoteStore(Store):
         return remote_files.names(self.folder)
 
     def claim(self, name: str) -> bool:
+        if not self._sign.is_judged():
+            return False  # another start has come between: whether it lives must be asked first
         url, body = self.path_of(name), self._sign.body(nonce=os.urandom(8).hex())
         for tries in range(_CLAIM_TRIES):
             try:
@@ -106,6 +109,15 @@ class RemoteStore(Store):
             return remote_files.read(url)
         except FileNotFoundError:
             return None
+
+    def put(self, name: str, image: Image, check: Callable[[], None]) -> None:
+        staged = self.stage(name, image)
+        try:
+            staged.publish(check)
+        except DirectoryBusy:
+            staged.discard()
+            raise
+        staged.discard()  # what could not be sent stays, for the next start
 
     def stage(self, name: str, image: Image) -> Staged:
         return self._staging.write(self.path_of(name), name, image)
@@ -142,15 +154,17 @@ class RemoteStore(Store):
 
     # -- small files that grow here
 
-    def bring(self, generation: int) -> None:
+    def bring(self, generation: int, check: Callable[[], None]) -> None:
         path = os.path.join(self.here, journal.NAME)
-        is_newer = self._join_journals(path)
+        self._staging.clear_unfinished()
+        is_newer = self._join_journals(path, is_first=generation == 1)
         notes = remote_copies.FolderCopy(urls.join(self.path, _NOTES), self.here,
                                          lambda name: _NOTE_FILE.fullmatch(name) is not None)
         notes.bring(lambda path, size: is_newer)
         segments = JournalSegments(path, self.path, generation)
 
         def send() -> None:
+            check()  # a process that another has taken over from tells no more
             segments.send()
             notes.send()
 
@@ -158,10 +172,13 @@ class RemoteStore(Store):
             urls.join(self.path, JOURNAL_FOLDER)), send, remote_copies.COPY_SECONDS)
         self._copies.begin()
 
-    def _join_journals(self, path: str) -> bool:
-        """What was told there and here stands here; whether this machine knew something newer."""
+    def _join_journals(self, path: str, is_first: bool) -> bool:
+        """What was told there and here stands here; whether this machine knew something newer.
+
+        What is here when a run begins is of another one, which was removed.
+        """
         there = journal.read_journal(self.path).events
-        mine = journal.read_journal(path).events
+        mine = [] if is_first else journal.read_journal(path).events
         last = max([0] + [event.seq for event in there])
         known = {(event.seq, event.process) for event in there}
         joined = there + [event for event in mine if event.seq > last and (event.seq, event.process) not in known]

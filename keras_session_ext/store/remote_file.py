@@ -1,6 +1,7 @@
 """An object of a store, open for reading: by ranges, several at a time where all of it is wanted."""
 
 import concurrent.futures
+import errno
 from typing import Any, Dict, Optional
 
 from keras_session_ext import remote_files
@@ -43,9 +44,7 @@ class RemoteFile(StoredFile):
         if offset + count <= len(self._first):
             view[:count] = self._first[offset:offset + count]
         elif self._pool is None:
-            data = remote_files.read(self._url, offset, offset + count)
-            count = min(count, len(data))
-            view[:count] = data[:count]
+            view[:count] = self._whole(remote_files.read(self._url, offset, offset + count), count)
         else:
             self._read_ranges(view[:count], offset)
         return count
@@ -59,8 +58,7 @@ class RemoteFile(StoredFile):
                 self._ranges.pop(known)  # all is read from the front to the end
             data = self._range(number).result()
             part = data[within:within + len(target) - done]
-            if not part:
-                raise OSError("{} ends too early".format(self._url))
+            self._whole(part, min(1, len(target) - done))
             target[done:done + len(part)] = part
             done += len(part)
 
@@ -72,6 +70,12 @@ class RemoteFile(StoredFile):
                 self._ranges[wanted] = self._pool.submit(
                     remote_files.read, self._url, begin, min(self._total, begin + _RANGE_BYTES))
         return self._ranges[number]
+
+    def _whole(self, data: bytes, count: int) -> bytes:
+        """An answer that ends too early says nothing of what the store holds."""
+        if len(data) < count:
+            raise remote_files.StoreError(errno.EIO, "the answer ends too early", self._url)
+        return data[:count] if len(data) > count > 1 else data
 
     def close(self) -> None:
         if self._pool is not None:

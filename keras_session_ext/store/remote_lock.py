@@ -24,6 +24,7 @@ logger = logging.getLogger("keras_session_ext")
 #: how often a sign of life is given, and after how long without one a process is taken to be gone
 BEAT_SECONDS, SILENCE_SECONDS = 10.0, 35.0
 _LOOK_SECONDS = 2.0
+_TRIES = 20
 _CLAIM = re.compile(r"g([0-9]{6,})\.claim")
 
 _taken: "weakref.WeakSet[RemoteLock]" = weakref.WeakSet()
@@ -36,10 +37,14 @@ class RemoteLock(Lock):
 
     Args:
         folder: the URL where the claims are.
+
+    Attributes:
+        judged: the newest claim, when it was taken: its process is gone. Behind another one no claim may be made.
     """
 
     def __init__(self, folder: str):
         self._folder = folder
+        self.judged = ""
         self._name = ""  # of our claim
         self._pid = os.getpid()
         self._note: Dict[str, Any] = {}
@@ -55,23 +60,35 @@ class RemoteLock(Lock):
     def claimed(self, name: str, is_new: bool = True) -> None:
         """This claim is ours: it is kept alive from now on; one that we had given back is so at once."""
         self._name, self._taken, self._pid = name, True, os.getpid()
+        self.judged = name
         _taken.add(self)
         self._beat.begin(at_once=not is_new)
 
     def take(self) -> Optional[Dict[str, Any]]:
-        if self._taken:
-            return {}
-        newest = self._newest()
-        owner = self._read(newest)
-        if newest and newest == self._name:
-            self.claimed(newest, is_new=False)
-            return owner
-        if not newest or owner.get("ended") or is_this_process(owner):
-            return owner
-        alive = is_alive(owner)
-        if alive or (alive is None and not self._falls_silent(newest, owner)):
-            return None
-        return owner
+        for _ in range(_TRIES):
+            newest = self._newest()
+            if self._taken:
+                self.judged = self._name
+                return {} if newest in ("", self._name) else None
+            owner = self._read(newest) if newest else {}
+            if owner is None:
+                continue  # another start has removed it: that one's claim is the newest
+            if newest and newest == self._name:
+                self.claimed(newest, is_new=False)
+                self.judged = newest
+                return owner
+            if newest and not owner.get("ended") and not is_this_process(owner):
+                alive = is_alive(owner)
+                if alive or (alive is None and not self._falls_silent(newest, owner)):
+                    return None
+            if self._newest() == newest:
+                self.judged = newest
+                return owner
+        return None
+
+    def is_judged(self) -> bool:
+        """Whether nobody has claimed anything since the lock was taken."""
+        return self._newest() == self.judged
 
     def _newest(self) -> str:
         claims = [name for name in remote_files.names(self._folder) if _CLAIM.fullmatch(name)]
@@ -91,7 +108,7 @@ class RemoteLock(Lock):
         while time.monotonic() < end:
             time.sleep(min(_LOOK_SECONDS, max(0.0, end - time.monotonic())))
             seen = self._read(name)
-            if seen.get("ended"):
+            if seen is None or seen.get("ended"):
                 return True
             if seen != owner:
                 return False
@@ -107,13 +124,19 @@ class RemoteLock(Lock):
             remote_files.remove(url)
 
     def read(self) -> Dict[str, Any]:
-        return dict(self._note, **this_process()) if self._taken else self._read(self._newest())
+        if self._taken:
+            return dict(self._note, **this_process())
+        newest = self._newest()
+        return (self._read(newest) if newest else None) or {}
 
-    def _read(self, name: str) -> Dict[str, Any]:
+    def _read(self, name: str) -> Optional[Dict[str, Any]]:
+        """What a claim says; None where there is none."""
         try:
-            found = json.loads(remote_files.read(urls.join(self._folder, name)).decode()) if name else {}
+            found = json.loads(remote_files.read(urls.join(self._folder, name)).decode())
             return found if isinstance(found, dict) else {}
-        except (FileNotFoundError, ValueError, RecursionError):
+        except FileNotFoundError:
+            return None
+        except (ValueError, RecursionError):
             return {}
 
     def note(self, **place: Any) -> None:
@@ -129,7 +152,7 @@ class RemoteLock(Lock):
     def holder(self) -> Optional[int]:
         if self._taken:
             return os.getpid()
-        owner = self._read(self._newest())
+        owner = self.read()
         return owner.get("pid") if not owner.get("ended") and is_alive(owner) else None
 
     def give_back(self) -> None:

@@ -88,11 +88,7 @@ class RunDirectory:
         return self._store.describe()
 
     def exists(self) -> bool:
-        """Whether a run was ever at home here.
-
-        Raises:
-            SessionError: that cannot be asked.
-        """
+        """Whether a run was ever at home here; `SessionError` where that cannot be asked."""
         try:
             return self._store.exists()
         except OSError as error:
@@ -113,23 +109,25 @@ class RunDirectory:
             DirectoryBusy: another live process trains here.
             SessionError: the directory cannot be written.
         """
+        again = self.generation > 0
         try:
             self._store.prepare()
             self._lock()
-            if self.generation:
+            if again:
                 self._check_fence()
             else:
                 self._claim()
                 self._store.clear_leftovers(self._is_leftover)
                 self._note_config()
-                self._store.bring(self.generation)
+                self._store.bring(self.generation, self._check_fence)
                 self._publish_left()
-        except DirectoryBusy:
+        except BaseException as error:
             self.release()
+            if not again:
+                self.generation, self._claimed = 0, ""  # another try claims, and brings, as the first would have
+            if isinstance(error, OSError):
+                raise self._cannot_write(error) from error
             raise
-        except OSError as error:
-            self.release()
-            raise self._cannot_write(error) from error
 
     def _publish_left(self) -> None:
         """The newest checkpoint that an earlier process staged on this machine and could not publish any more."""
@@ -138,16 +136,18 @@ class RunDirectory:
         for name in sorted(left, key=_place, reverse=True):
             staged = left[name]
             try:
+                if _place(name)[0] >= self.generation:  # its run was removed, and this one has begun anew
+                    raise CheckpointCorrupt("it is of another run")
                 if all(_place(name) > _place(other) for other in done if _CHECKPOINT.fullmatch(other)):
                     reader.verify(str(staged.waits_in))
                     staged.publish(self._check_fence)
                     done.add(name)
-            except CheckpointCorrupt:
-                pass  # it was never whole
+                staged.discard()
+            except CheckpointCorrupt as error:  # or it cannot be read just now: it is kept
+                logger.warning("A checkpoint that was not sent is put aside as %s: %s", staged.put_aside(), error)
             except OSError as error:
                 logger.warning("%s waits on for the store: %s", staged.waits_in, error)
                 return
-            staged.discard()
 
     def _lock(self) -> None:
         left = self._store.lock.take()
@@ -219,11 +219,7 @@ class RunDirectory:
         return os.urandom(8).hex()
 
     def reserve_run(self) -> str:
-        """The same, and it stays the same until the run has saved something.
-
-        Raises:
-            SessionError: the directory cannot be written.
-        """
+        """The same, and it stays so until the run has saved something; `SessionError` where it cannot be noted."""
         run = self.reserved_run()
         try:
             self._store.prepare()
@@ -371,6 +367,8 @@ class RunDirectory:
                     damaged.append(str(one))
             if found or not vanished:
                 break
+        else:
+            raise self._cannot_read(OSError("names are listed, and no file of them is there"))
         if rejected is not None:
             rejected += damaged
         return sorted(found, key=lambda info: info.order, reverse=True)

@@ -44,6 +44,12 @@ class Staging:
         return {name: os.path.join(self.folder, name) for name in files.names(self.folder) if name.endswith(".h5")
                 and not name.startswith(".")}
 
+    def clear_unfinished(self) -> None:
+        """Removes what killed processes were writing."""
+        for name in files.names(self.folder):
+            if name.startswith(".tmp-"):
+                files.remove(os.path.join(self.folder, name))
+
     def write(self, url: str, name: str, image: Image) -> "StagedObject":
         """Keeps a file until it is up.
 
@@ -126,6 +132,13 @@ class StagedObject(Staged):
             return bytes(data[:files.read_at(fd, data, begin)])
         finally:
             files.close(fd)
+
+    def put_aside(self) -> Optional[str]:
+        if not isinstance(self._source, str):
+            return None
+        aside = self._source + ".aside"
+        files.replace(self._source, aside)
+        return aside
 
     def discard(self) -> None:
         source, self._source = self._source, b""

@@ -32,7 +32,7 @@ def make_model():
 def arguments(checkpoint):
     """What a SessionCheckpoint was made with, as its session holds it."""
     session = checkpoint._session
-    return (session.directory.path, session.directory.file_mode, repr(session._policy), repr(session.saves._keep),
+    return (session.directory.path, session.directory.file_mode, repr(session._policy), repr(session.saves.keep),
             session.restore_setting, session._verbose, session.saves._background, session.saves._on_error)
 
 

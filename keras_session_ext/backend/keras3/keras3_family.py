@@ -194,9 +194,9 @@ class Keras3(Keras3Access, SharedFamily):
 
     def build(self, model: Any, feed: Feed, tables: Sequence[Dict[str, Any]]) -> None:
         if self.engine.name != "tensorflow":  # fit built model and metrics before the callbacks were called
-            if getattr(model.optimizer, "built", False) and not _trains(model.optimizer, model):
-                # training had unfrozen layers and compiled again; the script has compiled for what it says of them
-                model.optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
+            wanted = tables[0].get("trains") if len(tables) == 1 else None
+            if wanted and getattr(model.optimizer, "built", False):
+                self._build_anew(model, wanted)
             self.build_optimizers(model, tables)
             return
         several = len(self.optimizers(model)) > 1  # only its own train step knows which weights each one updates
@@ -222,6 +222,15 @@ class Keras3(Keras3Access, SharedFamily):
         else:
             first_that_runs(lambda batch: model.train_function(iter([batch])), made_up_batches(dataset.element_spec))
         model.make_train_function(force=True)
+
+    def _build_anew(self, model: Any, wanted: Sequence[int]) -> None:
+        """Where training had unfrozen layers and compiled again; the script has compiled for what it says of them."""
+        variables = [leaf.variable for leaf in self.model_variables(model)]
+        trained = [variables[number] for number in wanted if number < len(variables)]
+        known = {id(variable) for variable in model.optimizer._trainable_variables}
+        if known != {id(variable) for variable in trained}:
+            model.optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
+            model.optimizer.build(trained)
 
     def build_optimizers(self, model: Any, tables: Sequence[Dict[str, Any]] = ()) -> None:
         optimizer = getattr(model, "optimizer", None)
@@ -375,9 +384,3 @@ class Keras3(Keras3Access, SharedFamily):
         from keras.src.utils import io_utils
 
         io_utils.print_msg(text)
-
-
-def _trains(optimizer: Any, model: Any) -> bool:
-    """Whether an optimizer was built for the variables that are trainable now."""
-    known = {id(variable) for variable in optimizer._trainable_variables}
-    return known == {id(variable) for variable in model.trainable_variables}
