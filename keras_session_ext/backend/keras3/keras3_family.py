@@ -194,9 +194,8 @@ class Keras3(Keras3Access, SharedFamily):
 
     def build(self, model: Any, feed: Feed, tables: Sequence[Dict[str, Any]]) -> None:
         if self.engine.name != "tensorflow":  # fit built model and metrics before the callbacks were called
-            wanted = tables[0].get("trains") if len(tables) == 1 else None
-            if wanted and getattr(model.optimizer, "built", False):
-                self._build_anew(model, wanted)
+            if len(tables) < 2 and getattr(model.optimizer, "built", False):
+                self._build_anew(model, tables[0].get("trains") or () if tables else ())
             self.build_optimizers(model, tables)
             return
         several = len(self.optimizers(model)) > 1  # only its own train step knows which weights each one updates
@@ -226,7 +225,7 @@ class Keras3(Keras3Access, SharedFamily):
     def _build_anew(self, model: Any, wanted: Sequence[int]) -> None:
         """Where training had unfrozen layers and compiled again; the script has compiled for what it says of them."""
         variables = [leaf.variable for leaf in self.model_variables(model)]
-        trained = [variables[number] for number in wanted if number < len(variables)]
+        trained = [variables[number] for number in wanted if number < len(variables)] or model.trainable_variables
         known = {id(variable) for variable in model.optimizer._trainable_variables}
         if known != {id(variable) for variable in trained}:
             model.optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
