@@ -166,7 +166,7 @@ class Saves:
             staged = self.directory.stage(id, image)
             more["staged_seconds"] = time.monotonic() - began
 
-            self._uploads.submit(Upload("step {}".format(step), staged, lambda: self.directory.publish_staged(staged),
+            self._uploads.submit(Upload(step, staged, lambda: self.directory.publish_staged(staged),
                                         lambda: self._acknowledge(info, more, began, stall)))
         except BaseException as error:  # told on the training thread
             self._tell_failure(error, step)
@@ -182,12 +182,12 @@ class Saves:
         self.directory.send()
 
     def _upload_failed(self, upload: Upload, error: BaseException, ends: bool) -> None:
-        self._tell_failure(error, int(upload.what.split()[-1]))
+        self._tell_failure(error, upload.step)
         if ends or self._on_error == "raise":
             self._failure = error
         else:
-            logger.warning("%s could not be saved to %s: %s. Training goes on, and it is tried again.",
-                           upload.what.capitalize(), self.directory.path, error)
+            logger.warning("Step %s could not be saved to %s: %s. Training goes on, and it is tried again.",
+                           upload.step, self.directory.path, error)
 
     def _tell_failure(self, error: BaseException, step: int) -> None:
         self._record.emit("save_failed", error="{}: {}".format(type(error).__name__, error), step=step)

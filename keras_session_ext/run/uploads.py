@@ -21,13 +21,13 @@ class Upload(NamedTuple):
     """One of them.
 
     Attributes:
-        what: it is, for messages, such as "step 40".
+        step: that it holds.
         staged: the file.
         publish: sends it.
         acknowledge: tells that it is up, once.
     """
 
-    what: str
+    step: int
     staged: Staged
     publish: Callable[[], None]
     acknowledge: Callable[[], None]
@@ -122,13 +122,13 @@ class Uploads:
         if not self._sender.withdraw():
             return ""
         self._waiting = None
-        return ("{:.0f} MiB of {} cannot be up within {:.0f} s at {:.1f} MiB/s{}; {}, which is on its way, is finished "
-                "instead".format(waiting.staged.size_bytes / 2 ** 20, waiting.what, grace_seconds,
-                                 self._speed / 2 ** 20, _kept(waiting.staged), flying.what))
+        return ("{:.0f} MiB of step {} cannot be up within {:.0f} s at {:.1f} MiB/s{}; step {}, which is on its way, "
+                "is finished instead".format(waiting.staged.size_bytes / 2 ** 20, waiting.step, grace_seconds,
+                                          self._speed / 2 ** 20, _kept(waiting.staged), flying.step))
 
     def left(self) -> str:
         """What is not up yet and where it waits, for a message."""
-        return " and ".join("{} is not in the store yet{}".format(one.what, _kept(one.staged))
+        return " and ".join("step {} is not in the store yet{}".format(one.step, _kept(one.staged))
                             for one in (self._flying, self._waiting) if one is not None)
 
 

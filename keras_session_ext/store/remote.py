@@ -52,7 +52,7 @@ class RemoteStore(Store):
         self.path = url
         remote_files.client(url)
         self.folder = urls.join(url, "checkpoints")
-        self.lock = self._sign = RemoteLock(self.folder)
+        self.lock: RemoteLock = RemoteLock(self.folder)
         self._staging = Staging(url, staging)
         self._copies: Optional[remote_copies.Repeated] = None
 
@@ -76,9 +76,9 @@ class RemoteStore(Store):
         return remote_files.names(self.folder)
 
     def claim(self, name: str) -> bool:
-        if not self._sign.is_judged():
+        if not self.lock.is_judged():
             return False  # another start has come between: whether it lives must be asked first
-        url, body = self.path_of(name), self._sign.body(nonce=os.urandom(8).hex())
+        url, body = self.path_of(name), self.lock.body(nonce=os.urandom(8).hex())
         for tries in range(_CLAIM_TRIES):
             try:
                 remote_files.create(url, body)
@@ -99,7 +99,7 @@ class RemoteStore(Store):
         try:
             remote_files.create(url, body)
         except FileExistsError:
-            self._sign.claimed(name)
+            self.lock.claimed(name)
             return True
         raise OSError(errno.ENOTSUP, _NO_CONDITIONS, url)
 
@@ -148,9 +148,10 @@ class RemoteStore(Store):
 
     def read_note(self, name: str) -> Optional[bytes]:
         try:
-            return self._read(urls.join(self.path, name))[-_NOTE_LIMIT:]  # type: ignore[index]
-        except (OSError, TypeError):
+            found = self._read(urls.join(self.path, name))
+        except OSError:
             return None
+        return None if found is None else found[-_NOTE_LIMIT:]
 
     # -- small files that grow here
 

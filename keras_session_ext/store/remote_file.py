@@ -44,7 +44,7 @@ class RemoteFile(StoredFile):
         if offset + count <= len(self._first):
             view[:count] = self._first[offset:offset + count]
         elif self._pool is None:
-            view[:count] = self._whole(remote_files.read(self._url, offset, offset + count), count)
+            view[:count] = self._ask(offset, offset + count)
         else:
             self._read_ranges(view[:count], offset)
         return count
@@ -58,7 +58,6 @@ class RemoteFile(StoredFile):
                 self._ranges.pop(known)  # all is read from the front to the end
             data = self._range(number).result()
             part = data[within:within + len(target) - done]
-            self._whole(part, min(1, len(target) - done))
             target[done:done + len(part)] = part
             done += len(part)
 
@@ -67,15 +66,15 @@ class RemoteFile(StoredFile):
         for wanted in range(number, number + _RANGES):
             begin = wanted * _RANGE_BYTES
             if wanted not in self._ranges and begin < self._total:
-                self._ranges[wanted] = self._pool.submit(
-                    remote_files.read, self._url, begin, min(self._total, begin + _RANGE_BYTES))
+                self._ranges[wanted] = self._pool.submit(self._ask, begin, min(self._total, begin + _RANGE_BYTES))
         return self._ranges[number]
 
-    def _whole(self, data: bytes, count: int) -> bytes:
-        """An answer that ends too early says nothing of what the store holds."""
-        if len(data) < count:
-            raise remote_files.StoreError(errno.EIO, "the answer ends too early", self._url)
-        return data[:count] if len(data) > count > 1 else data
+    def _ask(self, begin: int, end: int) -> bytes:
+        """One range; an answer of another length says nothing of what the store holds."""
+        data = remote_files.read(self._url, begin, end)
+        if len(data) != end - begin:
+            raise remote_files.StoreError(errno.EIO, "the answer has another length than was asked for", self._url)
+        return data
 
     def close(self) -> None:
         if self._pool is not None:

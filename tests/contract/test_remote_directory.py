@@ -219,7 +219,7 @@ def test_what_is_up_is_not_sent_again_for_what_follows():
         raise ValueError("a policy of the user's")
 
     uploads = Uploads(lambda upload, error, ends: told.append((str(error), ends)))
-    uploads.submit(Upload("step 1", Waiting(), lambda: sent.append(1), acknowledge))
+    uploads.submit(Upload(1, Waiting(), lambda: sent.append(1), acknowledge))
     assert uploads.drain(10) and sent == [1] and told == [("a policy of the user's", True)]
 
 
@@ -232,10 +232,10 @@ def test_a_failed_upload_is_tried_again_and_given_up_for_a_newer_one():
         raise OSError("no network")
 
     uploads = Uploads(lambda upload, error, ends: told.append(ends))
-    uploads.submit(Upload("step 1", first, fail, lambda: up.append(1)))
+    uploads.submit(Upload(1, first, fail, lambda: up.append(1)))
     while len(tries) < 2:
         time.sleep(0.05)
-    uploads.submit(Upload("step 2", second, lambda: None, lambda: up.append(2)))
+    uploads.submit(Upload(2, second, lambda: None, lambda: up.append(2)))
     assert uploads.drain(20) and up == [2] and not any(told) and len(tries) >= 2
     assert first.discarded and second.discarded
 
@@ -247,5 +247,5 @@ def test_a_run_that_was_taken_over_is_not_sent():
         raise DirectoryBusy("another run")
 
     uploads = Uploads(lambda upload, error, ends: told.append(ends))
-    uploads.submit(Upload("step 1", lost, fenced, lambda: None))
+    uploads.submit(Upload(1, lost, fenced, lambda: None))
     assert uploads.drain(10) and told == [True] and lost.discarded
