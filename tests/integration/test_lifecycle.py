@@ -6,6 +6,7 @@ import logging
 import os
 import random
 import signal
+import time
 
 import keras
 import numpy as np
@@ -141,15 +142,18 @@ def test_what_curves_are_drawn_from_is_told(tmp_path):
     one = keras.Sequential([keras.layers.Input(X.shape[1:]), keras.layers.Dense(3, activation="softmax")])
     one.compile("sgd", "categorical_crossentropy", metrics=[keras.metrics.F1Score()])
     labels = keras.utils.to_categorical(np.arange(len(X)) % 3, 3)
+    # one step of an epoch alone is no line: behind its first steps an epoch takes long enough for several
+    pace = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: batch > 35 and time.sleep(0.15))
     for folder, callbacks in (("run", [kse.SessionCheckpoint(tmp_path / "run", verbose=0)]), ("alone", [])):
         one.fit(X, labels, epochs=2, batch_size=2, verbose=0, callbacks=[
-            *callbacks, kse.SessionLogger(tmp_path / ("tb" if callbacks else "alone"))])
+            *callbacks, pace, kse.SessionLogger(tmp_path / ("tb" if callbacks else "alone"))])
         events = events_of(tmp_path / folder)
         step = next(event.figures for event in events if event.kind == "progress")
         assert step["metrics_step"] == 1 and step["step"] >= 32, "it is read when it has been computed"
         assert set(step["metrics"]) == {"loss", "f1_score[0]", "f1_score[1]", "f1_score[2]"}
-        drawn = timeline(events)["curves"]["lines"]  # one step of an epoch alone is no line
-        assert {(line["name"], line["source"]) for line in drawn} >= {("loss", "epochs"), ("f1_score[2]", "epochs")}
+        drawn = timeline(events)["curves"]["lines"]
+        assert {(line["name"], line["source"]) for line in drawn} >= {
+            ("loss", "epochs"), ("loss", "steps"), ("f1_score[2]", "epochs")}
     told = next(event for event in events_of(tmp_path / "run") if event.kind == "settings").figures["settings"]
     assert told["data.batch_size"] == 2 and told["keep"] == "KeepLast(3)" and "EveryEpochs(1)" in told["save"]
 
