@@ -212,7 +212,7 @@ class SessionLogger(Bound):
     Args:
         log_dir: what `tensorboard --logdir` is given, or a folder below it; made if it is missing. Of a URL such as
             "s3://bucket/run/tensorboard" the file is written here, and copied there every minute and where much has
-            happened; TensorBoard reads it there.
+            happened; TensorBoard reads it there, as docs/stores.md says.
 
     Raises:
         ConfigError: `log_dir` is no path.

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 
 import keras
 import numpy as np
@@ -419,3 +420,22 @@ def test_run_with_a_config_on_an_empty_disk(place, tmp_path):
             outcomes.append(output_of(process))
     assert "resumed from g000001-s0000000004" in outcomes[0][1] and "exact: yes" in outcomes[0][1], outcomes[0]
     assert outcomes[0][1].split("SHA")[1] == outcomes[1][1].split("SHA")[1]
+
+
+@pytest.mark.slow
+def test_tensorboard_reads_it_where_there_is_no_tensorflow(place, tmp_path):
+    """TensorFlow's own file systems have no S3; TensorBoard's, without it, have."""
+    url, port = place.url(), stores.free_port()
+    train(url, 2, staging=str(tmp_path), callbacks=[kse.SessionLogger(url + "/tensorboard")])
+    endpoint = place.variables["AWS_ENDPOINT_URL"]
+    script = ("import sys; sys.modules['tensorflow'] = None; from tensorboard.main import run_main; "
+              "sys.argv[1:] = ['--logdir', {!r}, '--port', '{}', '--host', '127.0.0.1']; run_main()".format(url, port))
+    with stores.running([sys.executable, "-c", script], port, env=dict(
+            os.environ, S3_ENDPOINT=endpoint, **place.variables)):
+        end, found = time.monotonic() + 90, []
+        while not found:
+            assert time.monotonic() < end
+            time.sleep(0.5)
+            with urllib.request.urlopen("http://127.0.0.1:{}/data/plugin/session/runs".format(port)) as answer:
+                found = json.loads(answer.read().decode())
+    assert [one["name"] for one in found] == ["tensorboard/session"]
