@@ -99,7 +99,7 @@ def _make_client(scheme: str) -> Any:
 
         return fsspec.filesystem(scheme, use_listings_cache=False, skip_instance_cache=True)
     except ImportError as error:
-        raise ConfigError("{}:// needs a package that is not installed ({}): pip install "
+        raise ConfigError("{}:// needs a package that is not installed ({}), and Python 3.9 or newer: pip install "
                           "'keras_session_ext[{}]'".format(scheme, error, extra or "s3")) from error
     except Exception as error:  # whatever a client says of its options
         raise ConfigError("The client for {}:// cannot be made: {}".format(
