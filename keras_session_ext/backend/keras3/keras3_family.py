@@ -223,11 +223,15 @@ class Keras3(Keras3Access, SharedFamily):
         model.make_train_function(force=True)
 
     def _build_anew(self, model: Any, wanted: Sequence[int]) -> None:
-        """Where training had unfrozen layers and compiled again; the script has compiled for what it says of them."""
+        """Where training had unfrozen layers and compiled again; the script has compiled for what it says of them.
+
+        Not where the script now says that other layers are trainable: the optimizer is made for these.
+        """
         variables = [leaf.variable for leaf in self.model_variables(model)]
         trained = [variables[number] for number in wanted if number < len(variables)] or model.trainable_variables
-        known = {id(variable) for variable in model.optimizer._trainable_variables}
-        if known != {id(variable) for variable in trained}:
+        known, then, now = ({id(variable) for variable in several} for several in (
+            model.optimizer._trainable_variables, trained, model.trainable_variables))
+        if then == now != known:
             model.optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
             model.optimizer.build(trained)
 
