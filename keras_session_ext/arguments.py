@@ -77,6 +77,30 @@ def local_path(value: Any, argument: str) -> str:
     return path
 
 
+def store_url(value: Any, argument: str) -> str:
+    """The URL of a folder in a store, in its plain form.
+
+    Args:
+        value: what the user gave.
+        argument: its name, for the message.
+
+    Raises:
+        ConfigError: it is none, or a run cannot live there.
+
+    Examples:
+        >>> store_url("s3://bucket/run/", "mirror")
+        's3://bucket/run'
+        >>> store_url("runs/a", "mirror")
+        Traceback (most recent call last):
+        keras_session_ext.errors.ConfigError: Invalid value for argument `mirror`. …
+    """
+    url = path_or_url(value, argument)
+    if not urls.is_url(url):
+        raise ConfigError("Invalid value for argument `{}`. Expected the URL of a store, such as s3://bucket/run. "
+                          "Received: {!r}".format(argument, value))
+    return url
+
+
 def positive(name: str, value: Any) -> int:
     """Returns a positive whole number, or raises `ConfigError` naming the argument."""
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0:

@@ -6,7 +6,7 @@ import os
 from typing import Any, Dict, List, Optional
 
 from keras_session_ext import backend, files, urls
-from keras_session_ext.arguments import LocalPath, OnError, PathOrUrl, choice, flag, local_path, path_or_url
+from keras_session_ext.arguments import LocalPath, OnError, PathOrUrl, choice, flag, local_path, path_or_url, store_url
 from keras_session_ext.backend.tf1_session.shim import observe
 from keras_session_ext.errors import ConfigError
 from keras_session_ext.first_and_last_callbacks import First, Last, Passing
@@ -55,6 +55,9 @@ class SessionCheckpoint(Bound):
         staging: where files wait on this machine until a store behind a URL has them: a folder, or "memory". Default: a
             private one where this machine keeps temporary files. A start of the script on the same machine sends what
             the process before could not.
+        mirror: the URL of a second copy, such as "s3://bucket/run", for a folder on a disk that may not survive: a save
+            is durable in the folder, and soon after in the mirror (the event `checkpoint_mirrored`). A start goes on
+            from the newest of both, on an empty disk from the mirror.
 
     Attributes:
         resume_report: the last `ResumeReport`.
@@ -87,7 +90,7 @@ class SessionCheckpoint(Bound):
     def __init__(self, directory: PathOrUrl, save: Optional[PolicyLike] = None, keep: Optional[KeepPolicy] = None,
                  restore: PathOrUrl = "auto", background: bool = True, on_error: OnError = "warn", verbose: int = 1,
                  group: bool = False, witness: bool = True, stop_is_final: bool = True,
-                 staging: Optional[LocalPath] = None):
+                 staging: Optional[LocalPath] = None, mirror: Optional[PathOrUrl] = None):
         super().__init__()
         if save is None:
             save = EveryEpochs(1) | EverySeconds(300) | OnSignal()
@@ -97,13 +100,14 @@ class SessionCheckpoint(Bound):
             "background": flag("background", background), "on_error": choice("on_error", on_error, ("warn", "raise")),
             "verbose": choice("verbose", verbose, (0, 1)), "group": flag("group", group),
             "witness": flag("witness", witness), "stop_is_final": flag("stop_is_final", stop_is_final),
-            "staging": None if staging is None else local_path(staging, "staging")}
+            "staging": None if staging is None else local_path(staging, "staging"),
+            "mirror": None if mirror is None else store_url(mirror, "mirror")}
         self._is_copy = False
-        self._make_session(self._settings["directory"])
+        self._make_session(self._settings["directory"], self._settings["mirror"])
 
-    def _make_session(self, directory: str) -> None:
+    def _make_session(self, directory: str, mirror: Optional[str]) -> None:
         self._session = Session(family=self._family, is_running=lambda frame: self._session.family.fit_running(frame),
-                                **dict(self._settings, directory=directory))
+                                **dict(self._settings, directory=directory, mirror=mirror))
         self._driver = FitDriver(self._session)
         self._make_inner()
 
@@ -173,7 +177,9 @@ class SessionCheckpoint(Bound):
         if callback_list is None or self._first in callback_list.callbacks:
             return
         if self._is_copy and not self._session.has_run:
-            self._make_session(directory_of_copy(self._settings["directory"], callback_list.callbacks))
+            directory = directory_of_copy(self._settings["directory"], callback_list.callbacks)
+            mirror = self._settings["mirror"]
+            self._make_session(directory, mirror and urls.join(mirror, os.path.basename(directory)))
         peers = [peer for peer in callback_list.callbacks if peer is not self and not isinstance(peer, SessionLogger)]
         if any(isinstance(peer, SessionCheckpoint) for peer in peers):
             raise ConfigError(

@@ -180,7 +180,7 @@ def main(task):
     checkpoint = kse.SessionCheckpoint(
         task["directory"], save=kse.EveryEpochs(1) | kse.EverySteps(task.get("every", 3)),
         keep=kse.KeepAll(), restore=task.get("restore", "auto"), background=task.get("background", True),
-        staging=task.get("staging"))
+        staging=task.get("staging"), mirror=task.get("mirror"))
     callbacks = peers(keras, task)
     place = task.get("place", 1)
     callbacks[place:place] = [checkpoint, make_killer(keras, task.get("kill"))]

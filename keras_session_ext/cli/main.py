@@ -32,6 +32,7 @@ COMMANDS = {
     "verify": "Check every byte of checkpoints.",
     "diff": "Compare two checkpoints: every tensor, and what else is in them.",
     "prune": "Remove checkpoints that no policy wants to keep.",
+    "mirror": "Copy what a run has to a store.",
     "export": "Write a checkpoint's model for other programs.",
     "run": "Run a training script until it is finished, whatever kills it.",
     "prove": "Prove that a training script resumes exactly.",

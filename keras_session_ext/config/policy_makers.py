@@ -8,14 +8,14 @@ from keras_session_ext.policies.overhead import Overhead
 from keras_session_ext.policies.save import EveryEpochs, EverySeconds, EverySteps, OnBest, OnSignal
 
 #: which policy an entry of the effective config makes
-MAKERS: Dict[Tuple[str, str], Callable[[Any], Any]] = {
+MAKERS: Dict[Tuple[str, str], Callable[..., Any]] = {
     ("save", "every_steps"): EverySteps,
     ("save", "every_epochs"): EveryEpochs,
     ("save", "every"): EverySeconds,
     ("save", "overhead"): lambda value: Overhead(value["share"], value["lose_at_most"]),
     ("save", "on_best"): lambda value: OnBest(**value),
-    ("save", "on_signal"): lambda value: OnSignal(*value),
-    ("save", "requeue_on_signal"): lambda value: OnSignal(*value, then="requeue"),
+    ("save", "on_signal"): lambda value, **grace: OnSignal(*value, **grace),
+    ("save", "requeue_on_signal"): lambda value, **grace: OnSignal(*value, then="requeue", **grace),
     ("keep", "last"): KeepLast,
     ("keep", "best"): lambda value: KeepBest(**value),
     ("keep", "every_epochs"): lambda value: KeepEvery(epochs=value),
@@ -41,8 +41,12 @@ def joined(part: str, settings: Dict[str, Any]) -> Any:
     Examples:
         >>> joined("keep", {"last": 3, "every": 3600})
         KeepLast(3) | KeepEvery(seconds=3600)
+        >>> joined("save", {"on_signal": ["SIGTERM"], "grace": 25})
+        OnSignal(SIGTERM, grace_seconds=25)
     """
-    made: List[Any] = [MAKERS[part, name](value) for name, value in settings.items()]
+    more = {"grace_seconds": settings["grace"]} if "grace" in settings else {}
+    made: List[Any] = [MAKERS[part, name](value, **(more if name.endswith("on_signal") else {}))
+                       for name, value in settings.items() if (part, name) in MAKERS]
     policy = made[0]
     for other in made[1:]:
         policy = policy | other

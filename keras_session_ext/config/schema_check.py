@@ -13,7 +13,6 @@ from keras_session_ext.config.message_text import names, shown
 from keras_session_ext.config.schema_file import properties, session_schema, within
 
 _SAYS_YES, _SAYS_NO = ("on", "yes", "y", "true"), ("off", "no", "n", "false")
-_DIRECTORY_IS_MISSING = ("anyOf", "dependencies")  # the keywords of the schema that ask for it
 
 
 def problems_of(entry: Entry, off: bool) -> List[Problem]:
@@ -38,8 +37,12 @@ def problems_of(entry: Entry, off: bool) -> List[Problem]:
             problems += _unknown(entry, path, error)
         elif error.validator == "required":
             problems += _missing(entry, path, [name for name in error.validator_value if name not in error.instance])
-        elif not path and error.validator in _DIRECTORY_IS_MISSING and isinstance(error.instance, dict):
+        elif not path and error.validator == "anyOf" and isinstance(error.instance, dict):
             problems += [] if off else _missing(entry, path, ["directory"])
+        elif error.validator == "dependencies":
+            problems += [] if off else _missing(entry, path, [
+                name for key, needed in error.validator_value.items() if key in error.instance
+                for name in needed if name not in error.instance])
         elif not isinstance(error.instance, Wrong):
             problems.append(unexpected(entry, path, error.instance))
     return list(dict.fromkeys(problems))
@@ -163,7 +166,7 @@ def _advice(key: str, known: Dict[str, Any]) -> str:
     far = _like(name, {path[-1]: schema for path, schema in everywhere})
     if far:
         return "did you mean {!r}, {}?".format(far, _under([path[:-1] for path, _ in everywhere if path[-1] == far]))
-    return "expected {}".format(names(known, 12))
+    return "expected {}".format(names(known, 16))
 
 
 def _like(name: str, known: Dict[str, Any]) -> str:

@@ -24,6 +24,8 @@ KINDS = {
     "progress": "a sign of life",
     "snapshot_taken": "the session was captured in memory",
     "checkpoint_saved": "a checkpoint is durable",
+    "checkpoint_mirrored": "a checkpoint is in the mirror, too",
+    "mirror_failed": "a checkpoint could not be copied to the mirror; it is safe where it is",
     "save_failed": "a save failed; earlier checkpoints are untouched",
     "checkpoint_rejected": "a damaged checkpoint was passed over",
     "checkpoint_deleted": "the keep policy gave a checkpoint up",

@@ -16,6 +16,7 @@ from keras_session_ext.progress import CheckpointInfo
 from keras_session_ext.remote_copies import before_exit
 from keras_session_ext.run.background_writer import BackgroundWriter
 from keras_session_ext.run.lineage import Lineage
+from keras_session_ext.run.mirror import Mirror
 from keras_session_ext.run.snapshot import Snapshot
 from keras_session_ext.run.uploads import Upload, Uploads
 from keras_session_ext.store.run_directory import RunDirectory
@@ -64,6 +65,7 @@ class Saves:
         self.decided = ""
         self._writer = BackgroundWriter()
         self._uploads = Uploads(self._upload_failed)
+        self._mirror = Mirror(directory, record, self._taken_over)
         self._going = False
         self._failure: Optional[BaseException] = None
         _in_use.add(self)
@@ -111,6 +113,7 @@ class Saves:
 
     def end(self) -> bool:
         """Waits for the save in flight, and lets go of the memory; False if the save goes on."""
+        self.send_kept()
         is_over = self.drain(DRAIN_SECONDS)
         self.encoder.release()
         return is_over
@@ -124,7 +127,16 @@ class Saves:
     def drain(self, timeout_seconds: float) -> bool:
         """Waits for the saves in flight; False if the limit came first."""
         end = time.monotonic() + timeout_seconds
-        return self._writer.drain(timeout_seconds) and self._uploads.drain(max(0.0, end - time.monotonic()))
+        return all(one.drain(max(0.0, end - time.monotonic())) for one in (
+            self._writer, self._uploads, self._mirror.uploads))
+
+    def send_kept(self) -> None:
+        """What an earlier process could not send to the mirror any more is sent."""
+        if self.lineage is not None:
+            self._mirror.send(self._kept)
+
+    def _kept(self) -> List[CheckpointInfo]:
+        return sorted(self.lineage.infos if self.lineage else [], key=lambda info: info.order, reverse=True)
 
     def settle(self, id: Optional[str], grace_seconds: float) -> bool:
         """The process ends: what can be durable in time is.
@@ -137,19 +149,23 @@ class Saves:
             Whether it is durable, or, where the store is too slow for it (`decided` says so), the one before it.
         """
         end = time.monotonic() + grace_seconds
-        self._writer.drain(grace_seconds)
-        why = self._uploads.choose(max(0.0, end - time.monotonic()))
+        is_written = self._writer.drain(grace_seconds)
+        why = self._uploads.choose(max(0.0, end - time.monotonic())) or self._mirror.uploads.choose(
+            max(0.0, end - time.monotonic()))
+        is_up = self.drain(max(0.0, end - time.monotonic()))
+        if self.directory.mirror_url:
+            is_up, why = is_written, why or self._mirror.uploads.left()
         self.decided = why + "; " if why else ""
-        return self.drain(max(0.0, end - time.monotonic())) and (bool(why) or id in (None, self.last_id))
+        return is_up and (bool(why and self.directory.is_far) or id in (None, self.last_id))
 
     def release_directory(self) -> None:
         """Gives the directory back; where an upload goes on, the end of the process does."""
-        if not self.directory.is_far or self.drain(0):
+        if not (self.directory.is_far or self.directory.mirror_url) or self.drain(0):
             self.directory.release()
 
     def left(self) -> str:
         """What goes on behind, for a message."""
-        return self._uploads.left() or "the last save goes on in the background"
+        return self._uploads.left() or self._mirror.uploads.left() or "the last save goes on in the background"
 
     def _write(self, snapshot: Snapshot, began: float, stall: Optional[float]) -> None:
         """On the writer's thread: file, name, then retention; in a store the last two are another thread's."""
@@ -180,6 +196,7 @@ class Saves:
                           durable_seconds=durable, directory=self.directory.path, **more)
         self._retain(info)
         self.directory.send()
+        self._mirror.send(self._kept)
 
     def _upload_failed(self, upload: Upload, error: BaseException, ends: bool) -> None:
         self._tell_failure(error, upload.step)
@@ -188,6 +205,9 @@ class Saves:
         else:
             logger.warning("Step %s could not be saved to %s: %s. Training goes on, and it is tried again.",
                            upload.step, self.directory.path, error)
+
+    def _taken_over(self, error: BaseException) -> None:
+        self._failure = error
 
     def _tell_failure(self, error: BaseException, step: int) -> None:
         self._record.emit("save_failed", error="{}: {}".format(type(error).__name__, error), step=step)

@@ -47,7 +47,7 @@ class Session:
     """One run in this process.
 
     Args:
-        directory and all others up to staging: as of `SessionCheckpoint`.
+        directory and all others up to mirror: as of `SessionCheckpoint`.
         family: the adapter of the Keras in use.
         is_running: tells from an interrupted frame whether the driver's loop is still there, for signals.
 
@@ -61,9 +61,9 @@ class Session:
     """
 
     def __init__(self, directory: Any, save: Any, keep: Any, restore: Any, background: bool, on_error: str,
-                 verbose: int, group: bool, witness: bool, stop_is_final: bool, staging: Optional[str], family: Family,
-                 is_running: Callable[[Optional[FrameType]], bool]):
-        self.directory = RunDirectory(path_or_url(directory, "directory"), group, staging)
+                 verbose: int, group: bool, witness: bool, stop_is_final: bool, staging: Optional[str],
+                 mirror: Optional[str], family: Family, is_running: Callable[[Optional[FrameType]], bool]):
+        self.directory = RunDirectory(path_or_url(directory, "directory"), group, staging, mirror)
         self.restore_setting = as_restore_setting(restore)
         self.record = Record(lambda: choose().describe())  # it outlives the session, and must not keep it
         self.record.note, self.record.send = self.directory.note, self.directory.send

@@ -140,12 +140,14 @@ class Store(abc.ABC):
         lock: of the directory.
         file_mode: of files that are made in `here`.
         is_far: publishing goes over a network, and is done behind the making of the next file.
+        mirror_url: of the second copy; empty where there is none.
     """
 
     path: str
     lock: Lock
     file_mode: int = 0o600
     is_far: bool = False
+    mirror_url: str = ""
 
     @property
     @abc.abstractmethod
@@ -203,6 +205,10 @@ class Store(abc.ABC):
             name: a new one.
             image: its bytes.
         """
+
+    def mirror(self, name: str) -> Optional[Staged]:
+        """A checkpoint that is to be in the second copy; None where it is, where it is gone, or where there is none."""
+        return None
 
     def put(self, name: str, image: Image, check: Callable[[], None]) -> None:
         """Makes a file, durably, and never in the place of another.

@@ -41,6 +41,7 @@ class RemoteStore(Store):
     Args:
         url: of the folder.
         staging: where files wait on this machine; see `Staging`.
+        here: the run directory of this machine that this one is a copy of.
 
     Raises:
         ConfigError: what the URL needs is not installed, or refuses its options.
@@ -48,12 +49,12 @@ class RemoteStore(Store):
 
     is_far = True
 
-    def __init__(self, url: str, staging: Optional[str] = None):
+    def __init__(self, url: str, staging: Optional[str] = None, here: Optional[str] = None):
         self.path = url
         remote_files.client(url)
         self.folder = urls.join(url, "checkpoints")
         self.lock: RemoteLock = RemoteLock(self.folder)
-        self._staging = Staging(url, staging)
+        self._staging = Staging(url, staging, here)
         self._copies: Optional[remote_copies.Repeated] = None
 
     @property
@@ -182,8 +183,9 @@ class RemoteStore(Store):
         mine = [] if is_first else journal.read_journal(path).events
         last = max([0] + [event.seq for event in there])
         known = {(event.seq, event.process) for event in there}
-        joined = there + [event for event in mine if event.seq > last and (event.seq, event.process) not in known]
-        remote_copies.write(path, b"".join(map(journal.line_of, joined)))
+        newer = [event for event in mine if event.seq > last and (event.seq, event.process) not in known]
+        if [event.seq for event in mine] != [event.seq for event in there + newer]:
+            remote_copies.write(path, b"".join(map(journal.line_of, there + newer)))
         return bool(mine) and max(event.seq for event in mine) >= last
 
     def send(self, timeout_seconds: float = 0.0) -> None:

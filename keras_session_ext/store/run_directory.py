@@ -40,10 +40,8 @@ _CHECKPOINT = re.compile(r"g([0-9]{6,})-s([0-9]{10,})-([0-9a-f]{8})\.h5")
 _CLAIM = re.compile(r"g([0-9]{6,})\.claim")
 _CLAIM_NAME = "g{:06d}.claim"
 _RUN = re.compile(r"[0-9a-f]{16}")
-#: the note of the run that was asked for before it began
-_NEXT_RUN = "next-run"
-#: how long the last words of the journal are waited for
-_SEND_SECONDS = 15.0
+_NEXT_RUN = "next-run"  # the note of the run that was asked for before it began
+_SEND_SECONDS = 15.0  # how long the last words of the journal are waited for
 #: headers that are read at once from a store
 _READERS = 16
 
@@ -64,17 +62,19 @@ class RunDirectory:
         path: the directory, which may be a URL; made if it is missing.
         group: whether members of the file's group may read and write, too.
         staging: where files wait on this machine for what is behind a URL; see `Staging`.
+        mirror: the URL of a second copy.
 
     Attributes:
         is_far: whether a save goes over a network.
+        mirror_url: of the second copy; empty where there is none.
         generation: which start of the run this is, from 1; 0 before `acquire`.
         left: what the owner before us noted last.
         config: what the run was configured with, to be written here by `acquire`.
     """
 
-    def __init__(self, path: str, group: bool = False, staging: Optional[str] = None):
-        self._store = store_of(path, group, staging)
-        self.path, self.is_far = self._store.path, self._store.is_far
+    def __init__(self, path: str, group: bool = False, staging: Optional[str] = None, mirror: Optional[str] = None):
+        self._store = store_of(path, group, staging, mirror)
+        self.path, self.is_far, self.mirror_url = self._store.path, self._store.is_far, self._store.mirror_url
         self.file_mode = self._store.file_mode
         self.generation = 0
         self._claimed = ""  # the name of our claim; none while `held`, or as long as the disk is full
@@ -98,7 +98,6 @@ class RunDirectory:
     def here(self) -> str:
         """The folder of this machine for small files that grow while the run is trained."""
         return self._store.here
-
 
     # -- ownership
 
@@ -245,8 +244,7 @@ class RunDirectory:
                 if self._store.claim(name):
                     self._claimed = name
                     return
-                if self.is_far:
-                    self._lock()  # whoever has taken it may live; elsewhere the lock is ours
+                self._lock()  # behind a URL: whoever has taken it may live
             except OSError as error:
                 if error.errno not in files.FULL:
                     raise
@@ -322,6 +320,10 @@ class RunDirectory:
         """
         staged.publish(self._check_fence)
 
+    def mirror(self, id: str) -> Optional[Staged]:
+        """A checkpoint for `publish_staged` that is to be in the second copy, too; None where nothing is to be done."""
+        return self._store.mirror(id + ".h5")
+
     def send(self, timeout_seconds: float = 0.0) -> None:
         """What was written in `here` is to be safe soon; that is waited for up to so long."""
         self._store.send(timeout_seconds)
@@ -330,9 +332,9 @@ class RunDirectory:
         """Removes what a keep policy's plan gives up; returns the ids removed."""
         if plan.remove:
             self._check_fence()
-        ours = [os.path.basename(info.path) for info in plan.remove
-                if os.path.dirname(info.path) == self.checkpoints]
-        removed = self._store.remove([name for name in ours if _CHECKPOINT.fullmatch(name)], self._check_fence)
+        ours = [name for info in plan.remove for name in [os.path.basename(info.path)]
+                if info.path == self._store.path_of(name) and _CHECKPOINT.fullmatch(name)]
+        removed = self._store.remove(ours, self._check_fence)
         return [name[:-3] for name in removed]
 
     # -- reading

@@ -24,13 +24,14 @@ class Staging:
         url: of the run.
         wanted: a folder, in which there is one for each run; "memory" for checkpoints; None: a private one where this
             machine keeps temporary files, or memory where there is no such place.
+        folder: the very folder, where that is a run directory of this machine.
     """
 
-    def __init__(self, url: str, wanted: Optional[str] = None):
+    def __init__(self, url: str, wanted: Optional[str] = None, folder: Optional[str] = None):
         self._url = url
         self._wanted = None if wanted == MEMORY else wanted
         self._in_memory = wanted == MEMORY
-        self._folder: Optional[str] = None
+        self._folder = folder
 
     @property
     def folder(self) -> str:
@@ -112,13 +113,17 @@ class StagedObject(Staged):
         try:
             remote_files.upload(self.url, self._source, self._told)
         except FileExistsError:  # it may be ours: the answer to an earlier try was lost
-            if not remote_files.is_same(self.url, self.size_bytes, self._piece):
+            if not self.is_up():
                 raise
         else:
-            if not remote_files.is_same(self.url, self.size_bytes, self._piece):
+            if not self.is_up():
                 remote_files.remove(self.url)
                 raise OSError(errno.EIO, "what the store holds is not what was sent", self.url)
         self.sent_bytes = self.size_bytes
+
+    def is_up(self) -> bool:
+        """Whether what the store has under its name is it, as far as the size and samples tell."""
+        return remote_files.is_same(self.url, self.size_bytes, self._piece)
 
     def _told(self, count: int) -> None:
         self.sent_bytes = count

@@ -662,7 +662,8 @@ def wrong(tmp_path):
     """For every command, arguments that end in an error, and its exit status."""
     missing = str(tmp_path / "missing")
     return {"ls": ([missing], 3), "show": ([missing], 3), "log": ([missing], 3), "verify": ([missing], 3),
-            "diff": ([missing, missing], 3), "prune": ([missing, "--keep-last", "1"], 3),
+            "diff": ([missing, missing], 3), "mirror": ([missing, "memory://runs/a"], 3),
+            "prune": ([missing, "--keep-last", "1"], 3),
             "export": ([missing, missing + ".npz"], 3), "run": ([missing + ".py"], 2), "prove": ([missing + ".py"], 2),
             "report": ([missing], 3), "schema": (["--nonsense"], 2), "doctor": (["--nonsense"], 2)}
 
@@ -689,7 +690,8 @@ def test_every_command_has_help_and_json(name, call):
 def test_every_command_answers_in_json(run, call, tmp_path):
     told = {"ls": [run], "show": [run], "log": [run, "-n", 1], "verify": [run], "diff": [run, run],
             "prune": [run, "--keep-last", 1, "--dry-run"], "export": [run, tmp_path / "a.npz", "--all"],
-            "report": [run, "-o", tmp_path / "a.html"], "schema": [], "doctor": [tmp_path]}
+            "report": [run, "-o", tmp_path / "a.html"], "schema": [], "doctor": [tmp_path],
+            "mirror": [run, "memory://runs/of-every-command"]}
     assert set(cli.COMMANDS) - set(told) == {"run", "prove"}  # these have tests of their own
     for name, arguments in told.items():
         status, out, err = call(name, *arguments, "--json")

@@ -184,11 +184,11 @@ WRONG = [
     ]),
     ("directory: runs/a\nzebra: 5\n", {}, [
         "train.yaml:2:1: zebra: unknown key; expected directory, save, keep, restore, background, on_error, "
-        "verbose, group, witness, stop_is_final, staging or tensorboard",
+        "verbose, group, witness, stop_is_final, staging, mirror or tensorboard",
     ]),
     ("directory: runs/a\n'a b\\n': 5\n", {}, [
         "train.yaml:2:1: 'a b\\\\n': unknown key; expected directory, save, keep, restore, background, on_error, "
-        "verbose, group, witness, stop_is_final, staging or tensorboard",
+        "verbose, group, witness, stop_is_final, staging, mirror or tensorboard",
     ]),
     ("directory: runs/a\nkeep: {size: 20g}\n", {}, [
         "train.yaml:2:14: keep.size: expected a size such as 20GB, or a number of bytes; received '20g'; write "
@@ -505,9 +505,9 @@ WRONG = [
     ]),
     ("directory: a\n", dict(overrides=["checkpoint=null", "_target_=x"]), [
         "override 'checkpoint=null': checkpoint: unknown key; expected directory, save, keep, restore, background, "
-        "on_error, verbose, group, witness, stop_is_final, staging or tensorboard",
+        "on_error, verbose, group, witness, stop_is_final, staging, mirror or tensorboard",
         "override '_target_=x': _target_: unknown key; expected directory, save, keep, restore, background, on_error, "
-        "verbose, group, witness, stop_is_final, staging or tensorboard",
+        "verbose, group, witness, stop_is_final, staging, mirror or tensorboard",
     ]),
     ("session: null\n", dict(overrides=["save.every_stepz=5"]), [
         "override 'save.every_stepz=5': save.every_stepz: unknown key; did you mean 'every_steps'?",
@@ -1114,7 +1114,9 @@ def test_every_property_is_told_about(path, part):
 
 def test_the_schema_is_that_of_the_callbacks_and_policies():
     parts = {path for path, _ in properties(session_schema()) if len(path) == 2 and path[0] in ("save", "keep")}
-    assert set(MAKERS) == parts
+    assert set(MAKERS) == parts - {("save", "grace")}  # of those on a signal
+    assert repr(joined("save", {"on_signal": ["SIGTERM"], "grace": 25})) == "OnSignal(SIGTERM, grace_seconds=25)"
+    assert "requeue" in repr(joined("save", {"requeue_on_signal": ["SIGUSR1"], "grace": 25}))
     assert repr(joined("save", FULL["save"])) == (
         "EverySteps(500) | EveryEpochs(1) | EverySeconds(600) | OnBest('val_loss') | OnSignal(SIGTERM, SIGUSR1)")
     assert repr(joined("keep", FULL["keep"])) == (
@@ -1158,4 +1160,4 @@ def test_a_config_error_without_problems_is_as_it_was():
 def test_arguments_take_what_configs_take():
     """The schema and the arguments of Python have the same patterns for durations and sizes."""
     found = [one["pattern"] for _, one in properties(session_schema()) if "[1-9]" in one.get("pattern", "")]
-    assert set(found) == {units.DURATION.pattern, units.SIZE.pattern} and len(found) == 4
+    assert set(found) == {units.DURATION.pattern, units.SIZE.pattern} and len(found) == 5

@@ -20,7 +20,7 @@ _POLL_SECONDS = 0.5
 _FAR_POLL_SECONDS = 5.0
 _STYLES = {"failed": "red", "save_failed": "red", "checkpoint_rejected": "red", "interrupted": "yellow",
            "signal_received": "yellow", "restored": "cyan", "checkpoint_saved": "green", "witnessed": "green",
-           "diverged": "red"}
+           "diverged": "red", "checkpoint_mirrored": "green", "mirror_failed": "yellow"}
 _PLACE = ("stage", "epoch", "batch", "step")
 #: figures for machines, or too long for a line
 _LEFT_OUT = (*_PLACE, "kinds", "largest", "directory", "totals", "checkpoints", "elapsed_seconds", "parent",
