@@ -44,7 +44,7 @@ if TYPE_CHECKING:  # what type checkers see of the names below; a test compares 
     from keras_session_ext.store.find_checkpoints import verify_checkpoint as verify_checkpoint
     from keras_session_ext.tensorboard.report_page import report as report
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _NAMES = {
     "SessionCheckpoint": "callbacks", "SessionLogger": "callbacks",

@@ -107,14 +107,15 @@ class Opened:
                 told(len(piece))
             _compare(row, digest.hexdigest())
 
-    def tensors(self) -> "Dict[str, np.ndarray]":
-        """All tensors by name, as the table has them, and every other byte verified."""
+    def tensors(self, told: Callable[[int], None] = lambda nbytes: None) -> "Dict[str, np.ndarray]":
+        """All tensors by name, as the table has them, and every other byte verified; `told` as of `check_all`."""
         made: "Dict[str, np.ndarray]" = {}
 
         def take(row: header.TensorRow) -> None:
             made[row.name] = self.tensor(row)
+            told(row.nbytes)
 
-        self._walk(take, lambda nbytes: None)
+        self._walk(take, told)
         return {row.name: made[row.name] for row in self.head.rows}
 
     def check_all(self, told: Callable[[int], None] = lambda nbytes: None) -> None:
@@ -246,8 +247,14 @@ def read_header(path: str, open_file: OpenFile = open_anywhere) -> Header:
         return opened.head
 
 
-def read_checkpoint(path: str, open_file: OpenFile = open_anywhere) -> "Tuple[Header, Dict[str, np.ndarray]]":
+def read_checkpoint(path: str, open_file: OpenFile = open_anywhere, told: Callable[[int], None] = lambda nbytes: None
+                    ) -> "Tuple[Header, Dict[str, np.ndarray]]":
     """Reads a whole checkpoint, every byte of it verified.
+
+    Args:
+        path: the file.
+        open_file: opens it.
+        told: is given the number of bytes after each piece.
 
     Returns:
         The header and the tensors by name.
@@ -257,7 +264,7 @@ def read_checkpoint(path: str, open_file: OpenFile = open_anywhere) -> "Tuple[He
         CheckpointCorrupt: any byte differs from what was written.
     """
     with Opened(path, open_file) as opened:
-        return opened.head, opened.tensors()
+        return opened.head, opened.tensors(told)
 
 
 def verify(path: str, told: Callable[[int], None] = lambda nbytes: None) -> Header:

@@ -7,7 +7,7 @@ stages stand in stages.py.
 
 import os
 import re
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from keras_session_ext.arguments import PathOrUrl, flag, path_or_url, similar
 from keras_session_ext.checkpoint import reader
 from keras_session_ext.errors import CheckpointCorrupt, CheckpointNotFound, ConfigError
 from keras_session_ext.progress import CheckpointInfo
+from keras_session_ext.run.reading_progress import ReadingProgress
 from keras_session_ext.state import plain_values, schema
 from keras_session_ext.store.find_checkpoints import is_best, named
 from keras_session_ext.store.run_directory import RunDirectory
@@ -63,6 +64,7 @@ class Lineage:
     Args:
         directory: where it lives.
         restore: "auto", "must", "never", or a checkpoint's id or path.
+        tell: is given a line for the user now and then while a large checkpoint is read.
 
     Attributes:
         run: its name.
@@ -76,8 +78,8 @@ class Lineage:
         CheckpointNotFound: there is nothing that `restore` asks for.
     """
 
-    def __init__(self, directory: RunDirectory, restore: str):
-        self._directory = directory
+    def __init__(self, directory: RunDirectory, restore: str, tell: Callable[[str], None] = lambda text: None):
+        self._directory, self._tell = directory, tell
         self.branch_of: Optional[str] = None
         self.asked: Optional[str] = None
         self.rejected: List[str] = []
@@ -114,7 +116,8 @@ class Lineage:
                 return newest
             self.asked = name
         looks_like_path = not is_best(name) and (os.sep in name or name.endswith(".h5"))
-        origin = read(name if looks_like_path else named(name, known, self._directory.checkpoints).path)
+        info = None if looks_like_path else named(name, known, self._directory.checkpoints)
+        origin = read(name) if info is None else read(info.path, ReadingProgress(info, self._tell))
         self.branch_of = origin.info.id
         if self.asked is not None:
             return origin
@@ -124,7 +127,7 @@ class Lineage:
         """The first of these checkpoints of the directory that is whole."""
         for info in infos:
             try:
-                return _candidate(*self._directory.read(info))
+                return _candidate(*self._directory.read(info, ReadingProgress(info, self._tell)))
             except (CheckpointCorrupt, CheckpointNotFound) as error:
                 self.rejected.append(str(error))
         return None
@@ -178,9 +181,9 @@ def run_id(directory: PathOrUrl, restore: PathOrUrl = "auto", group: bool = Fals
     return known[0].run if known else place.reserve_run()
 
 
-def read(path: str) -> Candidate:
-    """Reads and verifies a checkpoint anywhere."""
-    return _candidate(*reader.read_checkpoint(path if urls.is_url(path) else os.path.realpath(path)))
+def read(path: str, told: Callable[[int], None] = lambda nbytes: None) -> Candidate:
+    """Reads and verifies a checkpoint anywhere; `told` is given the number of bytes after each piece."""
+    return _candidate(*reader.read_checkpoint(path if urls.is_url(path) else os.path.realpath(path), told=told))
 
 
 def _candidate(head: reader.Header, tensors: Dict[str, np.ndarray]) -> Candidate:

@@ -146,7 +146,7 @@ class Session:
         self.open_record()
         self.record.fit_started(owned=True, left=self.directory.left, stage=self.stage)
         if self._stages is None:
-            self._stages = open_run(self.directory, self.restore_setting, self.record)
+            self._stages = open_run(self.directory, self.restore_setting, self.record, self.tell)
             self.saves.lineage = self.lineage
         self._resume = Resume(self.stages.candidate(self.stage), self.run, self.tell, self._stop_is_final)
         self._resume.report.rejected = list(self.lineage.rejected)

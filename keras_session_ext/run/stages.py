@@ -5,7 +5,7 @@ the script comes there by training the rest of that stage once more; what the
 run holds of later stages follows from it as long as it ends that way again.
 """
 
-from typing import Dict, List, Optional, Set
+from typing import Callable, Dict, List, Optional, Set
 
 from keras_session_ext.errors import CheckpointNotFound
 from keras_session_ext.lifecycle.record import Record, figures
@@ -80,15 +80,16 @@ class Stages:
             self.trained(stage)  # it ended in another way than before
 
 
-def open_run(directory: RunDirectory, restore: str, record: Record) -> Stages:
+def open_run(directory: RunDirectory, restore: str, record: Record, tell: Callable[[str], None]) -> Stages:
     """The run that a start of the script goes on with, its checkpoints told to the record.
 
     Args:
         directory: where it lives.
         restore: as of `Lineage`.
         record: is told.
+        tell: is given lines for the user while a large checkpoint is read.
     """
-    lineage = Lineage(directory, restore)
+    lineage = Lineage(directory, restore, tell)
     for why in lineage.rejected:
         record.emit("checkpoint_rejected", why=why)
     for info in reversed(lineage.infos):

@@ -21,7 +21,7 @@ import logging
 import os
 import re
 import socket
-from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple, Union
 
 from keras_session_ext import files
 from keras_session_ext.checkpoint import reader
@@ -390,11 +390,11 @@ class RunDirectory:
     def _open(self, path: str) -> StoredFile:
         return self._store.open(os.path.basename(path))
 
-    def read(self, info: CheckpointInfo) -> "Tuple[reader.Header, Dict[str, np.ndarray]]":
-        """Reads a checkpoint of this directory, every byte of it verified.
+    def read(self, info: CheckpointInfo, told: Callable[[int], None]) -> "Tuple[reader.Header, Dict[str, np.ndarray]]":
+        """Reads a checkpoint of this directory, every byte of it verified; `told` is given the bytes after each piece.
 
         Raises:
             CheckpointNotFound: it is gone.
             CheckpointCorrupt: any byte differs from what was written.
         """
-        return reader.read_checkpoint(info.path, self._open)
+        return reader.read_checkpoint(info.path, self._open, told)

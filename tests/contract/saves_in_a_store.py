@@ -25,7 +25,7 @@ def main(url, staging):
     print("FOUND", *[info.progress.step for info in infos], flush=True)
     for info in infos[:1]:
         try:
-            directory.read(info)
+            directory.read(info, lambda nbytes: None)
         except SessionError as error:
             print("UNREAD", type(error).__name__, flush=True)
     for step in one_save.STEPS:
