@@ -232,8 +232,8 @@ class RunDirectory:
             self.checkpoints, error))
 
     def _cannot_write(self, error: OSError) -> SessionError:
-        return SessionError("Cannot write checkpoints to {}: {}. Choose a directory that this user can write "
-                            "to.".format(self.path, error))
+        return SessionError("Cannot write checkpoints to {}: {}. Choose a {} that this user can write to.".format(
+            self.path, error, "URL" if self.is_far else "directory"))
 
     def _claim(self) -> None:
         """Takes the next number; on a full disk it is taken at the first save, and what is there can be restored."""
