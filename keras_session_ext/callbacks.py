@@ -62,6 +62,9 @@ class SessionCheckpoint(Bound):
     Attributes:
         resume_report: the last `ResumeReport`.
         checkpoints: `CheckpointInfo` of every checkpoint this object saved, oldest first.
+        progress: where the training stands, a `Progress`: in `on_train_batch_end` the batches before this one.
+        trains_again: in another callback's `on_train_batch_end` and `on_epoch_end`, whether the process before had come
+            here already, and has told a tracker of it. By the witness's notes: never true with `witness=False`.
 
     Raises:
         ConfigError: an argument cannot be used.
@@ -151,6 +154,14 @@ class SessionCheckpoint(Bound):
     @property
     def checkpoints(self) -> List[CheckpointInfo]:
         return list(self._session.saves.done)
+
+    @property
+    def progress(self) -> Progress:
+        return self._session.run.progress if self._session.has_run else Progress()
+
+    @property
+    def trains_again(self) -> bool:
+        return self._session.witness.repeats
 
     def give_up(self) -> None:
         """After a `fit` that raised: the script goes on without it, and its next fit is another stage.

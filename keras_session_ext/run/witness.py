@@ -48,6 +48,9 @@ class Witness:
         record: is told of what was found.
         tell: prints a line for the user.
         notes: whether anything is noted.
+
+    Attributes:
+        repeats: whether the step, or the end of an epoch, that was told last is one that was trained before.
     """
 
     def __init__(self, folder: Callable[[], str], mode: int, record: Record, tell: Callable[[str], None],
@@ -60,6 +63,9 @@ class Witness:
         self._late: List[Tuple[int, Dict[str, Any]]] = []
         self._difference: Optional[Difference] = None
         self._told = True
+        self._noted: Dict[str, int] = {}  # up to where the processes before have come
+        self._last = 0
+        self.repeats = False
 
     def begin(self, run: state.Run, name: str) -> None:
         """Training begins: steps behind where it stands are compared.
@@ -70,12 +76,13 @@ class Witness:
         """
         self._run, self._difference, self._late = run, None, []
         places = {STEPS: run.progress.step, EPOCHS: _epoch_number(run, run.progress.epoch)}
-        self._tracks, self._told = {}, True
+        self._tracks, self._told, self._noted = {}, True, {}
         for kind, behind in places.items() if self._notes else ():
             path = os.path.join(self._folder(), kind)
             names, notes = read_notes(path, name) if not run.foreign else ((), {})
             earlier = {number: note for number, note in notes.items() if number > behind}
             self._tracks[kind] = _Track(StepNotes(path, self._mode, name), names, earlier)
+            self._noted[kind] = max(earlier, default=behind)
             self._told = self._told and not earlier
 
     def step(self, number: int, logs: Optional[Dict[str, Any]]) -> None:
@@ -85,6 +92,8 @@ class Witness:
             number: finished steps, this one included.
             logs: as Keras gives them to the first callback. What a device has still to compute is read later.
         """
+        self._last = number
+        self.repeats = number < self._noted.get(STEPS, -1)  # at the last one the others may not have been told any more
         if not self._tracks or not logs:
             return
         with self._lock:
@@ -98,9 +107,14 @@ class Witness:
     def epoch_ends(self, logs: Optional[Dict[str, Any]]) -> None:
         """An epoch is over, its validation included."""
         self._read_late()
-        if self._tracks and logs and self._run is not None:
+        if self._run is None:
+            return
+        number = _epoch_number(self._run, self._run.progress.epoch + 1)
+        noted = self._noted.get(EPOCHS, -1)
+        self.repeats = number < noted or (number == noted and self._last < self._noted[STEPS])
+        if self._tracks and logs:
             with self._lock:
-                self._compare(EPOCHS, _epoch_number(self._run, self._run.progress.epoch + 1), logs)
+                self._compare(EPOCHS, number, logs)
 
     def _read_late(self) -> None:
         with self._lock:
