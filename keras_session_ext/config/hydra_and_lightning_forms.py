@@ -22,13 +22,15 @@ class _Policy(NamedTuple):
         part: save or keep.
         arguments: where each of its arguments goes.
         without: what it means without arguments; None: it needs one.
-        exactly_one: only one argument may be given.
+        exactly_one: of these only one may be given.
+        instead: an argument, the one value it may have, and the key that `without` then goes by.
     """
 
     part: str
     arguments: Dict[str, Path] = {}
     without: Optional[Tuple[str, Any]] = None
-    exactly_one: bool = False
+    exactly_one: Tuple[str, ...] = ()
+    instead: Tuple[str, str, str] = ("", "", "")
 
 
 _POLICIES = {
@@ -38,11 +40,12 @@ _POLICIES = {
     "Overhead": _Policy("save", {"share": ("overhead", "share"),
                                  "lose_at_most_seconds": ("overhead", "lose_at_most")}),
     "OnBest": _Policy("save", {"monitor": ("on_best", "monitor"), "mode": ("on_best", "mode")}),
-    "OnSignal": _Policy("save", {"signals": ("on_signal",), "_args_": ("on_signal",)}, ("on_signal", "SIGTERM"), True),
+    "OnSignal": _Policy("save", {"signals": ("on_signal",), "_args_": ("on_signal",), "grace_seconds": ("grace",)},
+                        ("on_signal", "SIGTERM"), ("signals", "_args_"), ("then", "requeue", "requeue_on_signal")),
     "KeepLast": _Policy("keep", {"n": ("last",)}),
     "KeepBest": _Policy("keep", {"n": ("best", "n"), "monitor": ("best", "monitor"), "mode": ("best", "mode")}),
     "KeepEvery": _Policy("keep", {"steps": ("every_steps",), "epochs": ("every_epochs",), "seconds": ("every",)},
-                         None, True),
+                         None, ("steps", "epochs", "seconds")),
     "KeepSize": _Policy("keep", {"size_bytes": ("size",)}),
     "KeepAll": _Policy("keep", {}, ("all", True)),
 }
@@ -273,16 +276,33 @@ def _arguments(policy: _Policy, name: str, spelled: _Spelled, entry: Entry, path
     for key, value in arguments.value.items():
         if key in policy.arguments:
             _put(result, policy.arguments[key], value, arguments.key_place(key))
-        else:
+        elif key != policy.instead[0]:
+            known = [*policy.arguments, *filter(None, policy.instead[:1])]
             problems.append(Problem(arguments.key_place(key), (*path, key), "{} has no such argument{}".format(
-                name, "; expected " + names(policy.arguments) if policy.arguments else "")))
-    if policy.exactly_one and len(arguments.value) > 1:
-        problems.append(Problem(entry.place, path, "{} takes exactly one of {}".format(name, names(policy.arguments))))
-    if not arguments.value and policy.without:
+                name, "; expected " + names(known) if known else "")))
+    if len(set(policy.exactly_one) & set(arguments.value)) > 1:
+        problems.append(Problem(entry.place, path, "{} takes exactly one of {}".format(name, names(
+            policy.exactly_one))))
+    if policy.without and policy.without[0] not in result.value:
         _put(result, policy.without[:1], Entry(entry.place, policy.without[1]), entry.place)
-    elif not arguments.value:
+    elif not arguments.value and not policy.without:
         problems.append(Problem(entry.place, path, "{} needs {}".format(name, names(policy.arguments))))
+    _put_instead(policy, result, arguments, path, problems)
     return result
+
+
+def _put_instead(policy: _Policy, result: Entry, arguments: Entry, path: Path, problems: List[Problem]) -> None:
+    """`{signals: SIGUSR1, then: requeue}` becomes `{requeue_on_signal: SIGUSR1}`."""
+    argument, expected, key = policy.instead
+    given = arguments.value.get(argument)
+    if given is None or given.value is None or not policy.without:
+        return
+    if given.value != expected:
+        problems.append(Problem(given.place, (*path, argument), "expected {}; received {}".format(
+            expected, shown(given))))
+        return
+    usual = policy.without[0]
+    result.value[key], result.keys[key] = result.value.pop(usual), result.keys.pop(usual)
 
 
 def _put(result: Entry, path: Path, value: Entry, place: Place) -> None:

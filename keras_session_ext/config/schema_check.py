@@ -12,6 +12,8 @@ from keras_session_ext.config.entries import Entry, Path, Problem, Wrong, dotted
 from keras_session_ext.config.message_text import names, shown
 from keras_session_ext.config.schema_file import properties, session_schema, within
 
+#: what is missing where the schema's conditions between keys do not hold
+_NEEDED: Dict[Path, str] = {(): "directory", ("save",): "on_signal"}
 _SAYS_YES, _SAYS_NO = ("on", "yes", "y", "true"), ("off", "no", "n", "false")
 
 
@@ -37,12 +39,8 @@ def problems_of(entry: Entry, off: bool) -> List[Problem]:
             problems += _unknown(entry, path, error)
         elif error.validator == "required":
             problems += _missing(entry, path, [name for name in error.validator_value if name not in error.instance])
-        elif not path and error.validator == "anyOf" and isinstance(error.instance, dict):
-            problems += [] if off else _missing(entry, path, ["directory"])
-        elif error.validator == "dependencies":
-            problems += [] if off else _missing(entry, path, [
-                name for key, needed in error.validator_value.items() if key in error.instance
-                for name in needed if name not in error.instance])
+        elif path in _NEEDED and error.validator in ("anyOf", "dependencies") and isinstance(error.instance, dict):
+            problems += [] if off else _missing(entry, path, [_NEEDED[path]])
         elif not isinstance(error.instance, Wrong):
             problems.append(unexpected(entry, path, error.instance))
     return list(dict.fromkeys(problems))

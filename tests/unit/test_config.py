@@ -775,6 +775,12 @@ def test_the_spellings_of_hydra_and_lightning(config, key):
     ({"callbacks": {"checkpoint": None, "logger": None}}, {}),
     ({"callbacks": [None]}, {}),
     ({"directory": "a", "save": {"class_path": "EveryEpochs"}}, in_effect(directory="a", save={"every_epochs": 1})),
+    ({"directory": "a", "save": {
+        "_target_": "OnSignal", "_args_": ["SIGUSR1"], "then": "requeue", "grace_seconds": "25s"}},
+     in_effect(directory="a", save={"requeue_on_signal": ["SIGUSR1"], "grace": 25})),
+    ({"directory": "a", "save": [{"class_path": "OnSignal", "init_args": {"then": None}}, {
+        "class_path": "OnSignal", "init_args": {"signals": ["SIGUSR2"], "then": "requeue"}}]},
+     in_effect(directory="a", save={"on_signal": ["SIGTERM"], "requeue_on_signal": ["SIGUSR2"]})),
     ({"directory": "a", "save": {"_target_": "OnSignal"}}, in_effect(directory="a", save={"on_signal": ["SIGTERM"]})),
     ({"directory": "a", "keep": {"_target_": "KeepBest", "monitor": "acc", "mode": "max"}},
      in_effect(directory="a", keep={"best": {"monitor": "acc", "n": 1, "mode": "max"}})),
