@@ -28,12 +28,13 @@ class Child:
         command: the program and its arguments; the number of the socket is put behind `--tie`.
         output: a file descriptor for what the script prints; None leaves it the terminal.
         mask: the signals to block in the child, as this process had them.
+        cwd: the folder it is started in; None: that of this process.
 
     Attributes:
         told: the last message of every kind.
     """
 
-    def __init__(self, command: List[str], output: Optional[int] = None, mask: Any = ()):
+    def __init__(self, command: List[str], output: Optional[int] = None, mask: Any = (), cwd: Optional[str] = None):
         self._socket, other = socket.socketpair()
         os.set_inheritable(other.fileno(), True)
         self.told: Dict[str, Any] = {}
@@ -42,7 +43,7 @@ class Child:
             self.process = subprocess.Popen(  # noqa: S603 (the user's own script)
                 [one if one != "{tie}" else str(other.fileno()) for one in command], pass_fds=[other.fileno()],
                 stdout=output, stderr=subprocess.STDOUT if output is not None else None,
-                preexec_fn=lambda: _unblock(mask))
+                preexec_fn=lambda: _unblock(mask), cwd=cwd)
         self._socket.setblocking(False)
 
     def listen(self) -> Dict[str, Any]:

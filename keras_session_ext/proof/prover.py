@@ -14,6 +14,7 @@ from keras_session_ext.launch.child_process import Child, adopt_orphans, end_orp
 from keras_session_ext.launch.supervisor import ending
 from keras_session_ext.lifecycle.journal import read_journal
 from keras_session_ext.proof import run_differences
+from keras_session_ext.proof.working_copies import WorkingCopies
 
 #: saves of the killed run between two kills
 _SAVES_PER_KILL = 3
@@ -71,13 +72,32 @@ class Proof:
         self._processes = 0
         self._fresh = ""
         self._steps = 0
+        self._copies = WorkingCopies(folder)
+        self._in_copies = False
 
     def prove(self) -> Verdict:
         """Runs and compares.
 
+        A script that cannot be started a second time in one folder (`os.makedirs`) is run in a copy of it each time.
+
         Raises:
             ScriptFailed: the script failed, or called no fit.
         """
+        self._copies.keep()
+        try:
+            return self._prove()
+        except ScriptFailed as error:
+            if self._processes < 2 or not self._copies.is_kept:
+                raise
+            self._tell("The script fails when it is started again in the folder it has written to, and so it would "
+                       "when it is resumed: {}\nIt is proved with a copy of the folder for each process.".format(
+                           str(error).splitlines()[-1]))
+        self._in_copies, self._processes, self._fresh = True, 0, ""
+        self._folder = os.path.join(self._folder, "in-copies")
+        files.make_directory(self._folder, 0o700)
+        return self._prove()
+
+    def _prove(self) -> Verdict:
         whole = self._uninterrupted()
         self._steps = max(note.step for note in whole)
         kills = min(self._kills, self._steps - 2)
@@ -146,7 +166,7 @@ class Proof:
     def _run(self, settings: Dict[str, Any], output: str) -> int:
         fd = files.create(output)
         adopts = adopt_orphans()
-        child = Child(self._command(settings), fd)
+        child = Child(self._command(settings), fd, cwd=self._copies.fresh() if self._in_copies else None)
         try:
             while child.process.poll() is None:
                 child.listen()

@@ -522,3 +522,20 @@ def test_prove_says_what_it_cannot_prove_and_leaves_nothing_behind(tmp_path):
     assert status == 0 and "exact: the same" in out, out + err
     for pid in (tmp_path / "helpers").read_text().split():
         wait_until_gone(int(pid), 10)
+
+
+@pytest.mark.slow
+def test_a_script_that_starts_once_in_a_folder_is_proved_in_copies(tmp_path):
+    (tmp_path / "settings.txt").write_text("0.1")
+    write(tmp_path, SMALL + textwrap.dedent("""
+        os.makedirs("output")
+        model = build(float(open("settings.txt").read()))
+        model.fit(x, x[:, :1], epochs=4, verbose=0)
+        open("output/done", "w").close()
+        """))
+    status, out, err = finish(["prove", "--kills", "2", "--keep", "kept", "train.py"], tmp_path)
+    assert status == 0 and "exact: the same" in out, out + err
+    assert "fails when it is started again in the folder" in err and "FileExistsError" in err and "output" in err
+    write(tmp_path, SMALL + "build().fit(x, x[:, :1], epochs=4, verbose=0)\nraise ValueError('a bug')\n")
+    status, _, err = finish(["prove", "train.py"], tmp_path)
+    assert status == 1 and "a bug" in err and "copy" not in err, "it fails by itself"

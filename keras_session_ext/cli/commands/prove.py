@@ -37,7 +37,9 @@ def prove(out: Output, kills: int, seed: int, ignore: Tuple[str, ...], keep: Any
     is said, and the killed run begins with the other's first checkpoint.
 
     The script stays as it is, and so do the files that it writes itself: both
-    runs write the same ones. Give it few epochs.
+    runs write the same ones. One that cannot be started a second time in the
+    folder that it has written to gets a copy of the folder for each process,
+    and that is said. Give it few epochs.
 
     Exit status: 0 exact, 1 not exact (or the script failed), 2 wrong usage.
     """
