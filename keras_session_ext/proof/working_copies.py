@@ -33,7 +33,7 @@ class WorkingCopies:
             shutil.copytree(here, self._kept, symlinks=True, ignore=self._left_out)
             self.is_kept = True
         except (OSError, shutil.Error):  # sockets, devices, what others may not read
-            shutil.rmtree(self._kept, ignore_errors=True)
+            self.is_kept = False
 
     def fresh(self) -> str:
         """A new copy of what was kept."""
