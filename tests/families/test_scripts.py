@@ -105,8 +105,18 @@ def test_an_unchanged_script_gives_what_it_gives_without_us(tmp_path):
         line for line in ours.strip().split("\n") if not line.startswith("Session: ")][-3:]
 
 
+#: how Keras 2 of its own is called, by today's names and by those of Keras 1
+CALLS = {
+    "generator": "fit_generator(Batches(), steps_per_epoch=8, epochs=4, verbose=0, callbacks=[Dies()])",
+    "Keras 1": "fit(x, x[:, :1], batch_size=8, nb_epoch=4, verbose=0, callbacks=[Dies()])",
+    "Keras 1, generator": "fit_generator(Batches(), samples_per_epoch=8, nb_epoch=4, verbose=0, callbacks=[Dies()])",
+    "Keras 1, by position": "fit_generator(Batches(), 8, 4, verbose=0, callbacks=[Dies()], nb_worker=1)",
+}
+
+
 @pytest.mark.members("keras225", "keras231")
-def test_arguments_stay_as_they_were_given(tmp_path):
+@pytest.mark.parametrize("call", CALLS)
+def test_arguments_stay_as_they_were_given(call, tmp_path):
     """`fit_generator` of standalone Keras counts what is given by position: keras/legacy/interfaces.py."""
     script = SCRIPT.format(imports=imports(), eager=False, old=True, on_tensorflow=True)
     batches = """
@@ -118,8 +128,8 @@ class Batches(keras.utils.Sequence):
         return x[8 * at:8 * at + 8], x[8 * at:8 * at + 8, :1]
 
 
-history = model.fit_generator(Batches(), steps_per_epoch=8, epochs=4, verbose=0, callbacks=[Dies()])
-"""
+history = model.{}
+""".format(CALLS[call])
     fit = "history = model.fit(x, x[:, :1], batch_size=8, epochs=4, verbose=0, callbacks=[Dies()])\n"
     assert fit in script
     (tmp_path / "train.py").write_text(script.replace(fit, batches))
