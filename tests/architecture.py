@@ -37,7 +37,7 @@ FLOORS = [
     {"store.local_lock": "its lock", "store.remote_lock": "its sign of life", "store.remote_file": "read by ranges",
      "store.staging": "what waits for a store"},
     {"store.write_behind": "pieces while the next are made", "store.process_identity": "who lives"},
-    {"store.contract": "what a store offers"},
+    {"store.contract": "what a store offers", "store.checkpoint_names": "and their order"},
     {"remote_copies": "small files sent again and again"},
     {"file_locks": "locked files", "remote_files": "calls to a store"},
     {"arguments": "checks", "progress": "values", "files": "file-system calls"},

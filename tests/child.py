@@ -32,8 +32,8 @@ def kill_after(seconds):
         os._exit(0)
 
 
-def make_killer(keras, kill):
-    """A callback that ends the process with SIGKILL, and leaves no trace else.
+def make_killer(keras, kill, waits=lambda: None):
+    """A callback that ends the process with SIGKILL, and leaves no trace else; `waits` is called before.
 
     `kill` is an event and at which time of it, such as `batch:12`; or `start:0.3`, seconds from now; or `training:0.3`,
     seconds from the second batch (the first one compiles), where each takes 10 ms more.
@@ -47,6 +47,7 @@ def make_killer(keras, kill):
         if name == event:
             left[0] -= 1
             if left[0] == 0:
+                waits()
                 os.kill(os.getpid(), signal.SIGKILL)
 
     class Killer(keras.callbacks.Callback):
@@ -161,6 +162,16 @@ def acknowledge(path):
     events.listen(lambda event: event.seq and os.write(out, "{}\n".format(event.seq).encode()))
 
 
+def told_of(kind):
+    """A function that waits until an event of a kind was told."""
+    from keras_session_ext.lifecycle import events
+
+    told = threading.Event()
+    if kind is not None:
+        events.listen(lambda event: told.set() if event.kind == kind else None)
+    return lambda: kind is None or told.wait(120)
+
+
 def main(task):
     import architectures
     import keras
@@ -183,7 +194,7 @@ def main(task):
         staging=task.get("staging"), mirror=task.get("mirror"))
     callbacks = peers(keras, task)
     place = task.get("place", 1)
-    callbacks[place:place] = [checkpoint, make_killer(keras, task.get("kill"))]
+    callbacks[place:place] = [checkpoint, make_killer(keras, task.get("kill"), told_of(task.get("dies_behind")))]
     if "log_dir" in task:
         callbacks.insert(task.get("logger_place", 0), kse.SessionLogger(task["log_dir"]))
     if "pace" in task:  # seconds a batch takes at least

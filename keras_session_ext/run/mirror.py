@@ -57,6 +57,10 @@ class Mirror:
                           seconds=time.monotonic() - began, size_bytes=info.size_bytes,
                           directory=self._directory.mirror_url)
         self._send_next()
+        try:
+            self._directory.retain_mirror()
+        except OSError as error:  # they go with the next one
+            logger.warning("Checkpoints that are to go stay in %s: %s.", self._directory.mirror_url, error)
 
     def _failed(self, upload: Upload, error: BaseException, ends: bool) -> None:
         self._record.emit("mirror_failed", error="{}: {}".format(type(error).__name__, error), step=upload.step)

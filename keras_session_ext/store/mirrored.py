@@ -104,8 +104,7 @@ class MirroredStore(Store):
             self._there = there
         return there
 
-    def drop_surplus(self, check: Callable[[], None]) -> None:
-        """Lets go of what is to be in the store no more."""
+    def retain_mirror(self, check: Callable[[], None]) -> None:
         with self._guard:
             gone = self._surplus.intersection(self._there)
         self.far.remove(sorted(gone), check)
@@ -160,7 +159,6 @@ class _Copy(StagedObject):
         if not is_there or not self.is_up():
             super().publish(check)
         self._store.look()
-        self._store.drop_surplus(check)
 
     def _piece(self, begin: int, end: int) -> bytes:
         data: Any = bytearray(end - begin)

@@ -8,7 +8,6 @@ hours. Safety comes from the claims' numbers.
 import json
 import logging
 import os
-import re
 import threading
 import time
 import weakref
@@ -16,6 +15,7 @@ from typing import Any, Dict, Optional
 
 from keras_session_ext import remote_files, urls
 from keras_session_ext.remote_copies import Repeated, before_exit
+from keras_session_ext.store.checkpoint_names import CLAIM
 from keras_session_ext.store.contract import Lock
 from keras_session_ext.store.process_identity import is_alive, is_this_process, this_process
 
@@ -25,7 +25,6 @@ logger = logging.getLogger("keras_session_ext")
 BEAT_SECONDS, SILENCE_SECONDS = 10.0, 35.0
 _LOOK_SECONDS = 2.0
 _TRIES = 20
-_CLAIM = re.compile(r"g([0-9]{6,})\.claim")
 
 _taken: "weakref.WeakSet[RemoteLock]" = weakref.WeakSet()
 if hasattr(os, "register_at_fork"):
@@ -91,7 +90,7 @@ class RemoteLock(Lock):
         return self._newest() == self.judged
 
     def _newest(self) -> str:
-        claims = [name for name in remote_files.names(self._folder) if _CLAIM.fullmatch(name)]
+        claims = [name for name in remote_files.names(self._folder) if CLAIM.fullmatch(name)]
         return max(claims, key=lambda name: (len(name), name), default="")
 
     def _falls_silent(self, name: str, owner: Dict[str, Any]) -> bool:

@@ -28,6 +28,7 @@ from keras_session_ext.checkpoint import reader
 from keras_session_ext.errors import CheckpointCorrupt, CheckpointNotFound, DirectoryBusy, SessionError
 from keras_session_ext.policies.keep import Plan
 from keras_session_ext.progress import CheckpointInfo
+from keras_session_ext.store.checkpoint_names import CHECKPOINT, CLAIM, claim_of, new_id, place
 from keras_session_ext.store.choose import store_of
 from keras_session_ext.store.contract import Image, Staged, StoredFile
 
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("keras_session_ext")
 
-_CHECKPOINT = re.compile(r"g([0-9]{6,})-s([0-9]{10,})-([0-9a-f]{8})\.h5")
-_CLAIM = re.compile(r"g([0-9]{6,})\.claim")
-_CLAIM_NAME = "g{:06d}.claim"
 _RUN = re.compile(r"[0-9a-f]{16}")
 _NEXT_RUN = "next-run"  # the note of the run that was asked for before it began
 _SEND_SECONDS = 15.0  # how long the last words of the journal are waited for
@@ -47,12 +45,6 @@ _READERS = 16
 
 #: what a training notes in the lock of how far it has come
 _NOTED = ("process", "time", "stage", "epoch", "batch", "step")
-
-
-def _place(name: str) -> Tuple[int, int, str]:
-    """Where a checkpoint stands in the order of its run, by its name."""
-    match = _CHECKPOINT.fullmatch(name)
-    return (0, 0, name) if match is None else (int(match.group(1)), int(match.group(2)), match.group(3))
 
 
 class RunDirectory:
@@ -130,14 +122,14 @@ class RunDirectory:
 
     def _publish_left(self) -> None:
         """The newest checkpoint that an earlier process staged on this machine and could not publish any more."""
-        left = {name: staged for name, staged in self._store.left_here().items() if _CHECKPOINT.fullmatch(name)}
+        left = {name: staged for name, staged in self._store.left_here().items() if CHECKPOINT.fullmatch(name)}
         done = set(self._store.names()) if left else set()
-        for name in sorted(left, key=_place, reverse=True):
+        for name in sorted(left, key=place, reverse=True):
             staged = left[name]
             try:
-                if _place(name)[0] >= self.generation:  # its run was removed, and this one has begun anew
+                if place(name)[0] >= self.generation:  # its run was removed, and this one has begun anew
                     raise CheckpointCorrupt("it is of another run")
-                if all(_place(name) > _place(other) for other in done if _CHECKPOINT.fullmatch(other)):
+                if all(place(name) > place(other) for other in done if CHECKPOINT.fullmatch(other)):
                     reader.verify(str(staged.waits_in))
                     staged.publish(self._check_fence)
                     done.add(name)
@@ -239,7 +231,7 @@ class RunDirectory:
         """Takes the next number; on a full disk it is taken at the first save, and what is there can be restored."""
         while True:  # another start that was faster has taken the number: the next one
             self.generation = 1 + max([0] + [generation for generation, _ in self._generations()])
-            name = _CLAIM_NAME.format(self.generation)
+            name = claim_of(self.generation)
             try:
                 if self._store.claim(name):
                     self._claimed = name
@@ -255,7 +247,7 @@ class RunDirectory:
     def _generations(self) -> List[Tuple[int, str]]:
         found = []
         for name in self._store.names():
-            match = _CLAIM.fullmatch(name) or _CHECKPOINT.fullmatch(name)
+            match = CLAIM.fullmatch(name) or CHECKPOINT.fullmatch(name)
             if match:
                 found.append((int(match.group(1)), name))
         return found
@@ -264,7 +256,7 @@ class RunDirectory:
         found = self._generations()
         newer = [name for generation, name in found if generation > self.generation]
         if not newer and self._is_claim_due:
-            claimed = _CLAIM_NAME.format(self.generation)
+            claimed = claim_of(self.generation)
             if self._store.claim(claimed):
                 self._claimed, self._is_claim_due = claimed, False
             else:
@@ -280,15 +272,15 @@ class RunDirectory:
     def _is_leftover(self, name: str, unfinished: bool) -> bool:
         """Half-written files, files that were to go, older claims."""
         if unfinished:
-            return _CHECKPOINT.fullmatch(name) is not None
-        claim = _CLAIM.fullmatch(name)
+            return CHECKPOINT.fullmatch(name) is not None
+        claim = CLAIM.fullmatch(name)
         return claim is not None and int(claim.group(1)) < self.generation
 
     # -- saving
 
     def new_id(self, step: int) -> str:
         """A name for the checkpoint of a step, which nothing else has."""
-        return "g{:06d}-s{:010d}-{}".format(self.generation, step, os.urandom(4).hex())
+        return new_id(self.generation, step)
 
     def path_of(self, id: str) -> str:
         """Where the checkpoint of an id is."""
@@ -324,6 +316,14 @@ class RunDirectory:
         """A checkpoint for `publish_staged` that is to be in the second copy, too; None where nothing is to be done."""
         return self._store.mirror(id + ".h5")
 
+    def retain_mirror(self) -> None:
+        """The second copy lets go of what retention has removed here, once something newer is acknowledged there.
+
+        Raises:
+            OSError: a step of it failed; it comes again with the next one.
+        """
+        self._store.retain_mirror(self._check_fence)
+
     def send(self, timeout_seconds: float = 0.0) -> None:
         """What was written in `here` is to be safe soon; that is waited for up to so long."""
         self._store.send(timeout_seconds)
@@ -333,7 +333,7 @@ class RunDirectory:
         if plan.remove:
             self._check_fence()
         ours = [name for info in plan.remove for name in [os.path.basename(info.path)]
-                if info.path == self._store.path_of(name) and _CHECKPOINT.fullmatch(name)]
+                if info.path == self._store.path_of(name) and CHECKPOINT.fullmatch(name)]
         removed = self._store.remove(ours, self._check_fence)
         return [name[:-3] for name in removed]
 
@@ -349,7 +349,7 @@ class RunDirectory:
             names = self._store.names()
         except OSError as error:
             raise self._cannot_read(error) from error
-        names = sorted(filter(_CHECKPOINT.fullmatch, names), key=_place, reverse=True)
+        names = sorted(filter(CHECKPOINT.fullmatch, names), key=place, reverse=True)
         return [self._store.path_of(name) for name in names]
 
     def infos(self, rejected: Optional[List[str]] = None) -> List[CheckpointInfo]:

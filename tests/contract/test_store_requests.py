@@ -34,13 +34,13 @@ _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["saves_in_a_store", "s3fs", "numpy"])
 
 
-def _run(url, staging, variables, output, limit):
+def _run(url, staging, mirrored, variables, output, limit):
     out = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(out, 1)
     os.dup2(out, 2)
     os.environ.update(variables)
     remote_files.CALL_SECONDS = limit
-    saves_in_a_store.main(url, staging)
+    saves_in_a_store.main(url, staging, mirrored)
     sys.stdout.flush()
 
 
@@ -50,6 +50,7 @@ class Runner:
     def __init__(self, place, proxy, folder):
         self.place, self.proxy, self._folder = place, proxy, folder
         self._number = 0
+        self.mirrored = ""
 
     def run(self, url, trouble=lambda number, method, path: None, limit=20.0):
         """Returns (exit status, output); `trouble` may name `self.process`."""
@@ -57,8 +58,8 @@ class Runner:
         output = os.path.join(self._folder, "{}.txt".format(self._number))
         variables = dict(self.place.variables, AWS_ENDPOINT_URL=self.proxy.url)
         self.process = _processes.Process(
-            target=_run, args=(url, os.path.join(self._folder, "staging-{}".format(self._number)), variables, output,
-                               limit))
+            target=_run, args=(url, os.path.join(self._folder, "staging-{}".format(self._number)), self.mirrored,
+                               variables, output, limit))
         self.proxy.asked, self.proxy.trouble = [], trouble
         self.process.start()
         self.process.join(_LIMIT_SECONDS)
@@ -79,13 +80,14 @@ def runner(tmp_path_factory):
         yield Runner(place, proxy, str(tmp_path_factory.mktemp("requests")))
 
 
-@pytest.fixture(scope="module")
-def undisturbed(runner):
-    """What a run asks for that begins where another has ended, as a restart does."""
-    url = runner.place.url()
+@pytest.fixture(scope="module", params=["", "mirror"], ids=["run", "mirror"])
+def undisturbed(runner, request):
+    """What a run asks for that begins where another has ended, as a restart does; or on a new disk, its mirror."""
+    url, runner.mirrored = runner.place.url(), request.param
+    said = "SAVED 10\nACK 10\nSAVED 20\nACK 20\nEND\n" if request.param else "ACK 10\nACK 20\nEND\n"
     for found in ("FOUND\n", "FOUND 20\n"):
         status, output = runner.run(url)
-        assert (status, output) == (0, found + "ACK 10\nACK 20\nEND\n")
+        assert (status, output) == (0, found + said)
         asked = list(runner.proxy.asked)
     methods = [method for method, _ in asked]
     assert methods.count("PUT") >= 5 and methods.count("DELETE") >= 2 and methods.count("GET") > 10, asked

@@ -69,7 +69,8 @@ def test_killed_and_the_disk_is_gone_each_time(place, engine, tmp_path):
     task = dict(task, directory=str(folder), mirror=place.url(), result=str(tmp_path / "killed.json"),
                 variables=place.variables)
     for moment in ("batch:9", "validation:1", "batch:4"):
-        kill(engine, task, moment)
+        behind = {"dies_behind": "checkpoint_mirrored"} if moment == "batch:9" else {}
+        kill(engine, dict(task, **behind), moment)
         shutil.rmtree(str(folder))
     resumed = finish(engine, task)
     assert resumed["checkpoint"] and resumed["exact"], resumed["reasons"]
