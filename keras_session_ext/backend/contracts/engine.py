@@ -79,9 +79,23 @@ class Engine(abc.ABC):
         """The seed that the user has set for the whole engine; None where there is none."""
         return None
 
-    def replicas(self, model: Any) -> int:
-        """On how many replicas or processes a model trains."""
-        return 1
+    def why_no_fit(self, model: Any) -> str:
+        """Why a fit on several devices or processes could not be resumed, and what to do; empty where it can."""
+        return ""
+
+    def layout(self, model: Any, variables: Sequence[Any], distribution: Any) -> str:
+        """How a model lies on several devices, in words that two processes have in common; empty where on one.
+
+        Args:
+            model: the model.
+            variables: its own, and its optimizers'.
+            distribution: what Keras was told of it, if anything.
+        """
+        return ""
+
+    def why_not_whole(self, variables: Sequence[Any]) -> str:
+        """Why this process, by its rank, holds only a part of these variables; empty where it holds all of them."""
+        return ""
 
     def own_state(self, value: Any) -> Optional[Tuple[Callable[[], Any], Callable[[Any], None]]]:
         """Functions that get and set, as plain values, the state of an object of the engine's; None for others."""

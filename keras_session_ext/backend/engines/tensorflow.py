@@ -11,6 +11,8 @@ from keras_session_ext.backend.engines.tf_read_function import reader_of
 
 #: so aligned, memory is not copied: https://github.com/tensorflow/tensorflow/blob/master/tensorflow/c/tf_tensor.cc
 _ALIGNED_BYTES = 64
+SEVERAL_REPLICAS = ("The model trains on several replicas ({}); supported is one. Train on one device, or leave "
+                    "SessionCheckpoint out.")
 
 
 def _raw(variable: Any) -> Any:
@@ -112,8 +114,13 @@ class TensorFlow(Engine):
         scope: ContextManager[Any] = self._tf.init_scope()
         return scope
 
-    def replicas(self, model: Any) -> int:
-        return replicas_of(model)
+    def why_no_fit(self, model: Any) -> str:
+        strategy = strategy_of(model)
+        return "" if strategy is None else SEVERAL_REPLICAS.format(type(strategy).__name__)
+
+    def why_not_whole(self, variables: Sequence[Any]) -> str:
+        kinds = [type(one) for one in map(self._unwrap, variables) if hasattr(one, "values")]
+        return SEVERAL_REPLICAS.format(kinds[0].__name__) if kinds else ""
 
     def hidden_random_ops(self, functions: Sequence[Any]) -> List[str]:
         """Random ops of train and test functions whose state no one can read (`tf.random.normal` and its kin)."""
@@ -140,10 +147,10 @@ class TensorFlow(Engine):
         return self._written[1]
 
 
-def replicas_of(model: Any) -> int:
-    """On how many replicas a model of any Keras on TensorFlow trains."""
+def strategy_of(model: Any) -> Any:
+    """The strategy of several replicas that a model of any Keras on TensorFlow trains under; None without one."""
     strategy = getattr(model, "distribute_strategy", None) or getattr(model, "_distribution_strategy", None)
-    return int(strategy.num_replicas_in_sync) if strategy is not None else 1
+    return strategy if strategy is not None and int(strategy.num_replicas_in_sync) > 1 else None
 
 
 def _handle(variable: Any) -> Any:

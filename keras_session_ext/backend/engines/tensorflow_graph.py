@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from keras_session_ext.backend.contracts.engine import Engine
-from keras_session_ext.backend.engines.tensorflow import replicas_of
+from keras_session_ext.backend.engines.tensorflow import SEVERAL_REPLICAS, strategy_of
 
 
 class TensorFlowGraph(Engine):
@@ -63,5 +63,5 @@ class TensorFlowGraph(Engine):
     def set_random_state(self, state: Dict[str, Any]) -> None:
         """There is none."""
 
-    def replicas(self, model: Any) -> int:
-        return replicas_of(model)
+    def why_no_fit(self, model: Any) -> str:
+        return "" if strategy_of(model) is None else SEVERAL_REPLICAS.format(type(strategy_of(model)).__name__)

@@ -96,14 +96,17 @@ class Keras3(Keras3Access, SharedFamily):
                 "before this callback is made.".format(
                     self.keras.__version__, type(model).__module__, type(model).__name__))
         self.check_mode()
-        replicas = self.engine.replicas(model)
-        distribution = self.keras.distribution.distribution()
-        if distribution is not None:
-            replicas = max(replicas, int(np.prod(distribution.device_mesh.shape)))
-        if replicas > 1:
+
+    def check_fit(self, model: Any) -> None:
+        super().check_fit(model)
+        distribution = self._distribution()
+        if self.engine.name != "jax" and distribution is not None and int(np.prod(distribution.device_mesh.shape)) > 1:
             raise UnsupportedBackend(
-                "The model trains on {} replicas or processes; supported is one. Train on one device, or leave "
-                "SessionCheckpoint out.".format(replicas))
+                "The model is laid out by {} on several devices, which is not supported on {}. Train on one device, or "
+                "leave SessionCheckpoint out.".format(type(distribution).__name__, self.engine.name))
+
+    def _distribution(self) -> Any:
+        return self.keras.distribution.distribution()
 
     # -- finding what calls us
 
@@ -370,6 +373,7 @@ class Keras3(Keras3Access, SharedFamily):
         weights = compiled.config.get("loss_weights") if compiled is not None else None
         if weights is not None:  # older checkpoints say nothing of it
             made["loss_weights"] = as_text(weights)
+        made.update(self._layout(model))
         with tensorflow_left_out():
             return dict(object_settings(self.model_objects(model), self.keras.Layer, self.is_framework_class), **made)
 
