@@ -34,6 +34,12 @@ def tensorflow_strategy(name: str, processes: str) -> str:
                 "SessionCheckpoint out, and use BackupAndRestore, which knows this strategy.")
 
 
+def graph_strategy(name: str) -> str:
+    """A strategy around a Keras that trains in graphs and sessions, or one that is too old."""
+    return ("The model trains on several replicas ({}), which this Keras shares out in a way that is not supported. "
+            "Train on one device, or with Keras 3 or tf_keras, or leave SessionCheckpoint out.".format(name))
+
+
 def not_whole(what: str, rank: int, count: int, names: str) -> str:
     """A process that has only a part of a model."""
     return ("This is process {rank} of {count} ({what}), and it holds only a part of {names}: a session can be saved "

@@ -1,14 +1,23 @@
 """More than one device: what is saved and restored, shard by shard and component by component, and what is refused."""
 
+import os
+import shutil
 import socket
 import subprocess
 import sys
 import textwrap
 
 import pytest
-from harness import environment
+from harness import HERE, Server, assert_same, environment, finish, keep_only, kill, killed_like
+
+from keras_session_ext import list_checkpoints
 
 pytestmark = pytest.mark.slow
+
+#: the members of the families that train on several devices and are at hand; tf_keras has an environment of its own
+for name, variables in {"mirrored": {}, "jax-mesh": {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}}.items():
+    Server.others[name] = (os.path.join(HERE, "families", "train.py"), dict(variables, KSE_FAMILY=name))
+MOMENTS = ["batch:14", "validation:2", "write:4"]
 
 
 def start(engine, text, *arguments, **variables):
@@ -109,3 +118,52 @@ def test_two_processes_of_jax_are_refused_and_a_whole_model_is_saved(tmp_path):
                 assert "saved" in one
             else:
                 assert "process {} of 2".format(rank) in one and "kernel" in one.split("not whole:")[1]
+
+
+@pytest.mark.parametrize("task", [
+    {}, {"fit in scope": True}, {"model": "LossScaleOptimizer"}, {"source": "tf.data"},
+], ids=str)
+def test_replicas_are_resumed_component_by_component(task, tmp_path):
+    """BatchNormalization's statistics and the metrics' sums differ between replicas; the last batch is a short one."""
+    reference, resumed = killed_like("mirrored", task, str(tmp_path), MOMENTS if not task else ["batch:14"], True)
+    assert resumed["exact"], resumed["reasons"]
+    assert_same(reference, resumed)
+
+
+@pytest.mark.parametrize("devices", ["data4", "model2x2"])
+def test_a_mesh_is_resumed_shard_by_shard(devices, tmp_path):
+    task = {"devices": devices, "source": "whole batches"}
+    reference, resumed = killed_like("jax-mesh", task, str(tmp_path), ["batch:14"], True)
+    assert resumed["exact"], resumed["reasons"]
+    assert_same(reference, resumed)
+
+
+@pytest.mark.parametrize("member, layouts, words", [
+    ("mirrored", ["mirrored2", "", "mirrored4", "mirrored2"], ["MirroredStrategy of 2 replicas", "one device"]),
+    ("jax-mesh", ["data4", "data2", "", "model2x2", "data4"], ["DataParallel on a mesh batch=4", "batch=2"]),
+])
+def test_another_layout_goes_on_and_says_so(member, layouts, words, tmp_path):
+    """What begins is bit for bit what was saved, and the report names both layouts."""
+    task = {"source": "whole batches", "first": True, "background": False, "directory": str(tmp_path / "run"), "epochs": 6,
+            "result": str(tmp_path / "run.json")}
+    kill(member, dict(task, devices=layouts[0]), "batch:6")
+    for number, (before, layout) in enumerate(zip(layouts, layouts[1:])):
+        newest = list_checkpoints(task["directory"])[0]
+        begins = []
+        for name in (before, layout):  # as it was, which is exact; and on the other devices
+            copy = str(tmp_path / "copy")
+            shutil.copytree(task["directory"], copy)
+            keep_only(copy, newest)
+            report = finish(member, dict(task, directory=copy, result=copy + ".json", devices=name))
+            shutil.rmtree(copy)
+            begins.append(report["begins"])
+            changed = [line for line in report["changes"] if line.startswith("layout: ")]
+            told = [reason for reason in report["reasons"] if reason.startswith("layout is ")]
+            assert len(changed) == (name != before), report["changes"]
+            assert report["exact"] == (not number and name == before), report["reasons"]
+            if name != before:
+                assert told  # and those of earlier changes, which a lineage never loses
+            if not number and name != before:
+                assert all(word in told[0] for word in words)
+        assert begins[0] == begins[1] != []
+        kill(member, dict(task, devices=layout), "batch:7")

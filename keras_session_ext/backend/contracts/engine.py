@@ -55,6 +55,26 @@ class Engine(abc.ABC):
         for variable, array in zip(variables, arrays):
             variable.assign(array)
 
+    def inside(self, model: Any) -> ContextManager[Any]:
+        """Where variables are made that belong to a model."""
+        return contextlib.ExitStack()
+
+    def replicas(self, model: Any) -> int:
+        """How many replicas of a model this process trains, each with components of its own."""
+        return 1
+
+    def components(self, variable: Any) -> List[Any]:
+        """The components of a variable, in the order of the replicas; where there is one replica the variable."""
+        return [variable]
+
+    def hold_further(self, variables: Sequence[Any]) -> List[List[Any]]:
+        """Values of the components behind the first one at this moment; see `hold`."""
+        return [[] for _ in variables]
+
+    def reduction(self, variable: Any) -> str:
+        """How the components of a variable become one: "sum", "mean" or "first"."""
+        return "first"
+
     def value(self, variable: Any) -> np.ndarray:
         """A copy of the value of one variable, such as one that a callback holds."""
         return np.array(self.read([variable])[0])

@@ -196,7 +196,8 @@ class Keras3(Keras3Access, SharedFamily):
             sync()
 
     def build(self, model: Any, feed: Feed, tables: Sequence[Dict[str, Any]]) -> None:
-        if self.engine.name != "tensorflow":  # fit built model and metrics before the callbacks were called
+        # fit has built model and metrics before the callbacks are called
+        if self.engine.name != "tensorflow" or self.engine.replicas(model) > 1:
             if len(tables) < 2 and getattr(model.optimizer, "built", False):
                 self._build_anew(model, tables[0].get("trains") or () if tables else ())
             self.build_optimizers(model, tables)
@@ -241,7 +242,8 @@ class Keras3(Keras3Access, SharedFamily):
     def build_optimizers(self, model: Any, tables: Sequence[Dict[str, Any]] = ()) -> None:
         optimizer = getattr(model, "optimizer", None)
         if optimizer is not None and not optimizer.built and model.built:
-            optimizer.build(model.trainable_variables)
+            with self.inside(model):
+                optimizer.build(model.trainable_variables)
         variables = [leaf.variable for leaf in self.model_variables(model)] if tables else []
         for table, optimizer in zip(tables, self.optimizers(model)):
             if not optimizer.built and table.get("trains"):
@@ -329,7 +331,7 @@ class Keras3(Keras3Access, SharedFamily):
         own = {id(variable) for optimizer in self.optimizers(model) for variable in optimizer.variables}
         own |= {id(variable) for variable in leaves}
         if self.engine.name == "tensorflow":  # the variables within Keras's, which do not change
-            own |= {id(variable.value) for variable in leaves}
+            own |= {id(one) for variable in leaves for one in (variable.value, *self.engine.components(variable))}
         return own
 
     def _variables_within(self, value: Any) -> Optional[List[Any]]:
