@@ -27,6 +27,7 @@ def _run(model: Any) -> state.Run:
         raise UnsupportedBackend(
             "The model {!r} has no variables yet. Build it first: call it on a batch, or model.build(shape).".format(
                 getattr(model, "name", model)))
+    family.check_whole(model)
     return state.Run(family, model, [])
 
 
@@ -46,7 +47,8 @@ def save_session(model: Any, path: LocalPath) -> str:
 
     Raises:
         ConfigError: the path cannot be used; the message says why.
-        UnsupportedBackend: the model is not built, or not of this Keras.
+        UnsupportedBackend: the model is not built, or not of this Keras, or
+            this process holds only a part of it.
 
     Examples:
         >>> # save_session(model, "model.h5")

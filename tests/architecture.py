@@ -59,7 +59,8 @@ BACKEND_FLOORS = [
     {"engines": "", "kept_values": "", "constructor_arguments": ""},
     {"contracts": "", "randomness": "", "hooks": "", "transfer": "",
      "optimizers": "", "saving_protocol": ""},
-    {"tf1_session.scope_settings": "", "tf1_session.__init__": "", "layers_and_variables": "", "closures": ""},
+    {"tf1_session.scope_settings": "", "tf1_session.__init__": "", "layers_and_variables": "", "closures": "",
+     "several_processes": ""},
     {"nested_values": ""},
 ]
 

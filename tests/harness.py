@@ -28,10 +28,13 @@ class Server:
 
     script = os.path.join(HERE, "child.py")
     _running = {}
+    #: trainings of the families that are no engine's: name -> its script, and more environment variables
+    others = {}
 
     def __init__(self, engine):
+        script, variables = self.others.get(engine, (self.script, {}))
         self._process = subprocess.Popen(
-            [sys.executable, self.script, "--serve"], env=environment(engine),
+            [sys.executable, script, "--serve"], env=dict(environment(engine), **variables),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
     @classmethod

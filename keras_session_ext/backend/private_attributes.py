@@ -14,6 +14,7 @@ SESSION = "tests/families/test_session.py"
 SHIM = "tests/families/test_shim.py"
 OBJECTS = "tests/integration/test_model_objects.py"
 NODES = "tests/integration/test_tf_dataset.py"
+DEVICES = "tests/integration/test_devices.py"
 CROSSING = "tests/families/test_crossing.py"
 
 K3 = "Keras 3.12, 3.15"
@@ -88,6 +89,7 @@ PRIVATE = {
     "_inbound_nodes": ("Layer", TF + ", " + K3, SHIM),
     "_keras_history": ("KerasTensor", TF + ", " + K3, SHIM),
     # TensorFlow: engines/tensorflow.py, feeds/walk_tf_dataset.py, feeds/older_keras2_feed.py
+    "_cross_device_ops": ("StrategyExtended", "TF 2.21", DEVICES),
     "_deterministic": ("Dataset", "TF 2.20, 2.21", STATE3),
     "_filename": ("CacheDataset", TF, NODES),
     "_func": ("StructuredFunctionWrapper", TF, NODES),

@@ -13,6 +13,7 @@ from keras_session_ext.backend.contracts.family import Family
 from keras_session_ext.backend.hooks.fit_frames import calling_list, frame_of_fit, frames
 from keras_session_ext.backend.kept_values import OfModel
 from keras_session_ext.backend.layers_and_variables import Leaf
+from keras_session_ext.errors import UnsupportedBackend
 
 #: attributes of Keras's own callbacks that Keras derives again by itself, or that are the script's to say
 NOT_STATE: Dict[str, Optional[FrozenSet[str]]] = {
@@ -44,6 +45,28 @@ class SharedFamily(Family):
     own_packages: FrozenSet[str]
     framework_packages: FrozenSet[str]
     callback_attributes: FrozenSet[str]
+
+    def check_fit(self, model: Any) -> None:
+        self.check_model(model)
+        why = self.engine.why_no_fit(model)
+        if why:
+            raise UnsupportedBackend(why)
+
+    def check_whole(self, model: Any) -> None:
+        leaves = self.model_variables(model) + self.optimizer_variables(model)
+        why = self.engine.why_not_whole([leaf.variable for leaf in leaves])
+        if why:
+            raise UnsupportedBackend(why)
+
+    def _distribution(self) -> Any:
+        """What Keras was told of several devices, if anything."""
+        return None
+
+    def _layout(self, model: Any) -> Dict[str, str]:
+        """How the model lies on several devices, for `script`; nothing where it lies on one, as older files have it."""
+        leaves = self.model_variables(model) + self.optimizer_variables(model)
+        found = self.engine.layout(model, [leaf.variable for leaf in leaves], self._distribution())
+        return {"layout": found} if found else {}
 
     # -- finding what calls us
 

@@ -88,7 +88,7 @@ class FitDriver(FeedListener):
             peers: the other callbacks.
             silence: takes them out of the list, and back.
         """
-        self._family.check_model(model)
+        self._family.check_fit(model)
         for peer in peers:
             if self._family.is_peer(peer, "BackupAndRestore"):
                 raise ConfigError(

@@ -17,7 +17,7 @@ from keras_session_ext.checkpoint import reader
 from keras_session_ext.errors import CheckpointCorrupt, CheckpointNotFound, ConfigError
 from keras_session_ext.progress import CheckpointInfo
 from keras_session_ext.run.reading_progress import ReadingProgress
-from keras_session_ext.state import plain_values, schema
+from keras_session_ext.state import components, plain_values, schema
 from keras_session_ext.store.find_checkpoints import is_best, named
 from keras_session_ext.store.run_directory import RunDirectory
 
@@ -202,4 +202,4 @@ def _candidate(head: reader.Header, tensors: Dict[str, np.ndarray]) -> Candidate
     if wrong:
         raise CheckpointCorrupt("Cannot use {}: it is not what this package writes ({}). The file was left as it "
                                 "is.".format(head.info.path, wrong))
-    return Candidate(head.info, head.fields, states)
+    return Candidate(head.info, head.fields, components.merge(states))

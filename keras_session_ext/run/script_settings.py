@@ -8,7 +8,9 @@ from keras_session_ext.state import attribute_changes, walk_objects
 
 #: settings that make another training of it, beside those of the optimizer
 _DECISIVE = ("model", "loss", "loss_weights", "jit_compile", "run_eagerly", "data.source",
-             "data.batch_size", "data.samples", "data.steps_per_epoch", "data.shuffle")
+             "data.batch_size", "data.samples", "data.steps_per_epoch", "data.shuffle", "layout")
+#: what a setting is that nobody tells
+_UNTOLD = {"layout": "one device"}
 
 
 #: what is a variable in every Keras, as long as it is a number
@@ -107,7 +109,7 @@ def settle(then: Dict[str, Any], script: Dict[str, Any], used: Dict[str, Any]) -
             continue  # the checkpoint's: a callback had brought it to what the script says now
         elif is_optimizers or name in _DECISIVE:
             reasons.append("{} is {} now and was {}".format(name, *(
-                _figure(settings.get(name, "nothing")) for settings in (script, then))))
+                _figure(settings.get(name, _UNTOLD.get(name, "nothing"))) for settings in (script, then))))
     return changes, reasons
 
 
@@ -123,7 +125,7 @@ def cause(then: Dict[str, Any], script: Dict[str, Any], problems: List[str]) -> 
 
 def _line(name: str, then: Dict[str, Any], now: Dict[str, Any]) -> str:
     return "{}: {} at the checkpoint, {} now".format(name, *(
-        _figure(settings.get(name, "nothing")) for settings in (then, now)))
+        _figure(settings.get(name, _UNTOLD.get(name, "nothing"))) for settings in (then, now)))
 
 
 def _figure(value: Any) -> str:

@@ -10,7 +10,7 @@ from keras_session_ext.checkpoint import hdf5_layout
 from keras_session_ext.checkpoint.arena import Lease
 from keras_session_ext.checkpoint.encoder import CheckpointImage, Encoder, Tensor
 from keras_session_ext.run import structure
-from keras_session_ext.state import attributes_when_traced, plain_values
+from keras_session_ext.state import attributes_when_traced, components, plain_values
 
 
 class Snapshot:
@@ -22,15 +22,18 @@ class Snapshot:
         view: what plain Keras is to find in the file.
         lease: where the first of them stand already, if so.
         why: tells what else is known against a resume from here, where it takes a while to find out.
+        held: adds what several replicas have of variables, and returns what describes it.
     """
 
     def __init__(self, fields: Dict[str, Any], tensors: List[Tensor], view: hdf5_layout.KerasView,
-                 lease: Optional[Lease], why: Callable[[], List[str]]):
+                 lease: Optional[Lease], why: Callable[[], List[str]],
+                 held: Optional[Callable[[List[Tensor]], Dict[str, Any]]] = None):
         self.fields = fields
         self._tensors: Optional[List[Tensor]] = tensors
         self._view = view
         self._lease = lease
         self._why = why
+        self._held = held
 
     @property
     def is_spent(self) -> bool:
@@ -39,8 +42,8 @@ class Snapshot:
 
     def spend(self) -> "Snapshot":
         """Another one with all that this has; nothing is left here."""
-        made = Snapshot(self.fields, self._tensors or [], self._view, self._lease, self._why)
-        self._tensors = self._lease = None
+        made = Snapshot(self.fields, self._tensors or [], self._view, self._lease, self._why, self._held)
+        self._tensors = self._lease = self._held = None
         return made
 
     def image(self, encoder: Encoder, **fields: Any) -> CheckpointImage:
@@ -53,6 +56,9 @@ class Snapshot:
         self.fields.update(fields, reasons=list(dict.fromkeys(self.fields["reasons"] + self._why())))
         tensors, lease = self._tensors or [], self._lease
         self._tensors = self._lease = None
+        if self._held is not None:  # behind all others, whose numbers stand
+            self.fields["session"][components.NAME] = self._held(tensors)
+            self._held = None
         return encoder.encode(self.fields, tensors, self._view, lease)
 
 
@@ -75,11 +81,12 @@ def take_snapshot(run: state.Run, kinds: Sequence[ModuleType], fields: Dict[str,
     lease = encoder.lease(made.names, made.specs) if encoder is not None and run.family.engine.copies else None
     values = run.family.hold(made.leaves, None if lease is None else lease.placed)
     tensors = made.filled(values)
+    held = components.hold(run, values)
     session, others = _capture(run, [kind for kind in kinds if kind not in structure.KINDS], len(tensors))
     made = structure.with_settings(run, made, session)
     fields = dict(fields, session=dict(made.session, **session), keras_view={"lacks": made.lacks},
                   versions=run.family.describe(), package=__version__)
-    return Snapshot(fields, tensors + others, made.view, lease, why)
+    return Snapshot(fields, tensors + others, made.view, lease, why, held)
 
 
 def prepare(run: state.Run, kinds: Sequence[ModuleType], fields: Dict[str, Any],

@@ -4,6 +4,7 @@ from typing import Any, Dict, List, Sequence
 
 from keras_session_ext.backend.layers_and_variables import Leaf
 from keras_session_ext.backend.transfer.plan import plan_slots
+from keras_session_ext.state import components
 from keras_session_ext.state.live_run import Run
 from keras_session_ext.state.variables import carry, compare, store
 
@@ -59,4 +60,6 @@ def _live(state: Dict[str, Any], run: Run) -> List[Leaf]:
 
 
 def restore(state: Dict[str, Any], run: Run) -> None:
-    run.family.assign(_live(state, run), list(state["arrays"].values()))
+    leaves, arrays = _live(state, run), list(state["arrays"].values())
+    run.family.assign(leaves, arrays)
+    components.restore(state, "optimizer", leaves, arrays, run)

@@ -24,6 +24,7 @@ ANY = object
 _TEXTS = Each(str, list)
 _ARRAY = (np.ndarray, np.generic)
 _ARRAYS = {"arrays": Each(_ARRAY), "paths": _TEXTS}
+_COMPONENTS = Each({"how": str, "arrays": Each(_ARRAY, list)})
 _OF_OBJECTS = Each(Each(ANY))
 _NUMBER = (int, np.integer)
 _SETTING = (str, bool, int, float, type(None))
@@ -32,6 +33,7 @@ _SETTING = (str, bool, int, float, type(None))
 _STATES: Dict[str, Any] = {
     "variables": {"model": _ARRAYS, "metrics": _ARRAYS, "layers?": list},
     "optimizer": dict(_ARRAYS, **{"optimizers?": Each(dict, list), "built?": bool}),
+    "components?": {"count": int, "model?": _COMPONENTS, "metrics?": _COMPONENTS, "optimizer?": _COMPONENTS},
     "objects?": {
         "values": _OF_OBJECTS, "traced": _OF_OBJECTS, "script": Each(_TEXTS), "own": _OF_OBJECTS,
         "buffers": Each(Each(_ARRAY)), "missing": _TEXTS, "validated?": bool, "settled?": bool},

@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_session_ext.backend.layers_and_variables import Leaf
 from keras_session_ext.backend.transfer.plan import Plan, plan_weights
+from keras_session_ext.state import components
 from keras_session_ext.state.live_run import Run
 
 NAME = "variables"
@@ -83,17 +84,21 @@ def restore(state: Dict[str, Any], run: Run) -> None:
         carry(plan(state, run).moves, list(state["model"]["arrays"].values()), run.family.model_variables(run.model),
               run)
         return
-    run.family.assign(run.family.model_variables(run.model), list(state["model"]["arrays"].values()))
+    leaves, arrays = run.family.model_variables(run.model), list(state["model"]["arrays"].values())
+    run.family.assign(leaves, arrays)
+    components.restore(state, "model", leaves, arrays, run)
     if run.trains:
-        _restore_metrics(state["metrics"], run)
+        _restore_metrics(state, run)
 
 
 def _restore_metrics(state: Dict[str, Any], run: Run) -> None:
     """Whether a metric begins anew with every epoch is its own business: most do, and Keras sees to that."""
     leaves = run.family.metric_variables(run.model)
-    problems = compare(state, leaves, "the compiled metrics")
+    problems = compare(state["metrics"], leaves, "the compiled metrics")
     if problems:  # between epochs: within one they were checked
         run.report.because("the compiled metrics are others than at the checkpoint, and begin anew ({})".format(
             "; ".join(problems[:2])))
     else:
-        run.family.assign(leaves, list(state["arrays"].values()))
+        arrays = list(state["metrics"]["arrays"].values())
+        run.family.assign(leaves, arrays)
+        components.restore(state, "metrics", leaves, arrays, run)

@@ -14,6 +14,7 @@ import pytest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [path for path in (HERE, os.path.dirname(HERE)) if path not in sys.path]
 
+import devices
 import harness
 import members
 
@@ -35,6 +36,9 @@ def pytest_collection_modifyitems(config, items):
     """Takes out what other members have to show, nothing is skipped; what takes long begins first."""
     here = members.current()
     others = [item for item in items for mark in item.iter_markers("members") if here not in mark.args]
+    if members.MEMBERS[here].devices:  # what else a Keras does it does on one device
+        others += [item for item in items if item.fspath.purebasename not in ("test_kill", "test_plain")
+                   and item not in others]
     config.hook.pytest_deselected(items=others)
     items[:] = sorted((item for item in items if item not in others),
                       key=lambda item: item.fspath.purebasename != "test_scripts")
@@ -48,7 +52,9 @@ def member():
 @pytest.fixture(scope="session")
 def keras():
     """The member's Keras, in this process."""
-    return members.load()
+    keras = members.load()
+    devices.use(members.MEMBERS[members.current()].devices, keras)
+    return keras
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ class Member(NamedTuple):
         engine: what it computes on.
         v2_behavior: whether TensorFlow's v2 behaviour stays on.
         variables: more environment variables.
+        devices: the layout of tests/devices.py that its models are trained on; one device if empty.
     """
 
     python: str
@@ -29,6 +30,7 @@ class Member(NamedTuple):
     engine: str = "tensorflow"
     v2_behavior: bool = True
     variables: Dict[str, str] = {}
+    devices: str = ""
 
 
 _TF115 = ["tensorflow==1.15.5", "protobuf<3.21", "h5py<3", "numpy<1.19"]
@@ -50,6 +52,10 @@ MEMBERS = {
     "tensorflow": Member("3.11", _TF221, "keras", "keras3"),
     "jax": Member("3.11", ["keras", "jax"], "keras", "keras3", "jax"),
     "torch": Member("3.11", ["keras", "torch==2.13.0"], "keras", "keras3", "torch"),
+    "mirrored": Member("3.11", _TF221, "keras", "keras3", devices="mirrored2"),
+    "mirrored-tf_keras": Member("3.11", _TF221, "tf_keras", "eager", devices="mirrored2"),
+    "jax-mesh": Member("3.11", ["keras", "jax", "tensorflow-cpu==2.21.0"], "keras", "keras3", "jax", devices="model2x2",
+                       variables={"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}),
 }
 
 

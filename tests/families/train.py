@@ -3,6 +3,7 @@
 Run by harness.py like tests/child.py, with `--serve` or one task.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
 
 import child
+import devices
 import members
 import numpy as np
 from sources import BATCH, digits
@@ -145,6 +147,7 @@ SOURCES = {
 }
 
 
+@devices.in_scope
 def plain(keras, **options):
     layers = keras.layers
     model = keras.models.Sequential([
@@ -155,6 +158,7 @@ def plain(keras, **options):
     return model
 
 
+@devices.in_scope
 def dense(keras):
     """Nothing in it draws random numbers."""
     layers = keras.layers
@@ -325,7 +329,8 @@ def loss_scale(keras):
     """A dynamic loss scale that changes within the run."""
     inner = keras.optimizers.SGD(0.05, momentum=0.9)
     mixed = keras.mixed_precision
-    kind = getattr(mixed, "LossScaleOptimizer", None) or mixed.experimental.LossScaleOptimizer
+    kind = getattr(keras.optimizers, "LossScaleOptimizer", None) or getattr(
+        mixed, "LossScaleOptimizer", None) or mixed.experimental.LossScaleOptimizer
     try:
         optimizer = kind(inner, dynamic_growth_steps=4)
     except TypeError:  # TensorFlow 2.1: the scale is an object of its own
@@ -367,7 +372,12 @@ def stateful_generators(keras):
     return plain(keras)
 
 
+def several_steps(keras):
+    return plain(keras, steps_per_execution=2)
+
+
 MODELS = {
+    "steps_per_execution": several_steps,
     "plain": plain, "dense": dense, "convolution": convolution, "recurrent": recurrent, "functional": functional,
     "counts in build": counting, "nadam run_eagerly": nadam_eagerly,
     "deep": deep, "wide": wide, "unbuilt": unbuilt, "stateful": stateful, "two outputs": two_outputs,
@@ -383,7 +393,7 @@ def holder(keras, engine):
     class Holder(keras.callbacks.Callback):
         def __init__(self):
             super().__init__()
-            self.layer = keras.layers.Dense(1)
+            self.layer = keras.layers.Dense(2)
             self.layer.build((None, 2))
             self.variable = self.tensor = None
             eager = engine == "tensorflow" and members.MEMBERS[members.current()].family != "graph"
@@ -425,9 +435,13 @@ def seed(number, engine):
 
 
 def state_of(model):
-    """SHA-256 over every variable of model and optimizer."""
+    """SHA-256 over every variable of model and optimizer; on several devices of what each has, and of predictions."""
     family = kse.backend.choose(model)
     leaves = family.model_variables(model) + family.optimizer_variables(model)
+    if members.MEMBERS[members.current()].devices:
+        leaves += family.metric_variables(model)
+        parts = [part for leaf in leaves for part in devices.parts_of(leaf.variable)]
+        return devices.sha256(parts + list(flat(model.predict_on_batch(_xy()[0][:BATCH]))))
     digest = hashlib.sha256()
     for leaf, array in zip(leaves, family.read(leaves)):
         digest.update("{} {}".format(array.dtype, array.shape).encode())
@@ -435,10 +449,34 @@ def state_of(model):
     return digest.hexdigest()
 
 
+def first_step(keras, noted):
+    """A callback that notes what the trained weights are when the first batch of this process begins."""
+    class First(keras.callbacks.Callback):
+        def get_state(self):
+            return {}
+
+        def set_state(self, state):
+            """Nothing of an earlier process counts."""
+
+        def on_train_batch_begin(self, batch, logs=None):
+            if not noted:
+                family = kse.backend.choose(self.model)
+                trained = {id(one) for one in self.model.trainable_weights}
+                leaves = [leaf for leaf in family.model_variables(self.model) if id(leaf.variable) in trained]
+                noted.append(devices.sha256(family.read(leaves)))
+
+    return First()
+
+
+def flat(value):
+    return value if isinstance(value, list) else [value]
+
+
 def main(task):
     keras = members.load()
     child.write_behind(task.get("piece_bytes"))
     member = members.MEMBERS[members.current()]
+    devices.use(task.get("devices", member.devices), keras)
     seed(task.get("seed", 1), member.engine)
     if member.family == "keras3" and task.get("seed", 1) is not None:
         keras.utils.set_random_seed(task.get("seed", 1))
@@ -448,7 +486,7 @@ def main(task):
 
         config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
         keras.backend.set_session(tf.compat.v1.Session(config=config))
-    model = MODELS[task.get("model", "plain")](keras)
+    model = devices.in_scope(MODELS[task.get("model", "plain")])(keras)
     arguments = SOURCES[task.get("source", "arrays")](keras)
     callbacks = child.peers(keras, task)
     held = None
@@ -459,14 +497,18 @@ def main(task):
     if not task.get("without"):
         checkpoint = kse.SessionCheckpoint(
             task["directory"], save=kse.EveryEpochs(1) | kse.EverySteps(task.get("every", 3)), keep=kse.KeepAll(),
-            restore=task.get("restore", "auto"), on_error="raise")
+            restore=task.get("restore", "auto"), on_error="raise", background=task.get("background", True))
         place = task.get("place", 1)
         callbacks[place:place] = [checkpoint, child.make_killer(keras, task.get("kill"))]
+    noted = []
+    if task.get("first"):
+        callbacks.append(first_step(keras, noted))
     fit = model.fit
     if standalone and "y" not in arguments:
         fit = model.fit_generator
         arguments["generator"] = arguments.pop("x")
-    history = fit(epochs=task.get("epochs", EPOCHS), callbacks=callbacks, verbose=0, **arguments)
+    with devices.scope() if task.get("fit in scope") else contextlib.ExitStack():
+        history = fit(epochs=task.get("epochs", EPOCHS), callbacks=callbacks, verbose=0, **arguments)
     report = checkpoint.resume_report if checkpoint is not None else kse.ResumeReport()
     with open(task["result"], "w") as handle:
         json.dump({
@@ -474,7 +516,7 @@ def main(task):
             "history": {name: [float(value).hex() for value in values] for name, values in history.history.items()},
             "peers": [child.summary(peer) for peer in callbacks], "exact": report.exact, "reasons": report.reasons,
             "kinds": report.kinds, "checkpoint": report.checkpoint, "changes": report.changes,
-            "witnessed": report.witnessed, "diverged_at": report.diverged_at,
+            "begins": noted, "witnessed": report.witnessed, "diverged_at": report.diverged_at,
         }, handle)
 
 

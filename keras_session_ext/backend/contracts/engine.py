@@ -55,6 +55,26 @@ class Engine(abc.ABC):
         for variable, array in zip(variables, arrays):
             variable.assign(array)
 
+    def inside(self, model: Any) -> ContextManager[Any]:
+        """Where variables are made that belong to a model."""
+        return contextlib.ExitStack()
+
+    def replicas(self, model: Any) -> int:
+        """How many replicas of a model this process trains, each with components of its own."""
+        return 1
+
+    def components(self, variable: Any) -> List[Any]:
+        """The components of a variable, in the order of the replicas; where there is one replica the variable."""
+        return [variable]
+
+    def hold_further(self, variables: Sequence[Any]) -> List[List[Any]]:
+        """Values of the components behind the first one at this moment; see `hold`."""
+        return [[] for _ in variables]
+
+    def reduction(self, variable: Any) -> str:
+        """How the components of a variable become one: "sum", "mean" or "first"."""
+        return "first"
+
     def value(self, variable: Any) -> np.ndarray:
         """A copy of the value of one variable, such as one that a callback holds."""
         return np.array(self.read([variable])[0])
@@ -79,9 +99,23 @@ class Engine(abc.ABC):
         """The seed that the user has set for the whole engine; None where there is none."""
         return None
 
-    def replicas(self, model: Any) -> int:
-        """On how many replicas or processes a model trains."""
-        return 1
+    def why_no_fit(self, model: Any) -> str:
+        """Why a fit on several devices or processes could not be resumed, and what to do; empty where it can."""
+        return ""
+
+    def layout(self, model: Any, variables: Sequence[Any], distribution: Any) -> str:
+        """How a model lies on several devices, in words that two processes have in common; empty where on one.
+
+        Args:
+            model: the model.
+            variables: its own, and its optimizers'.
+            distribution: what Keras was told of it, if anything.
+        """
+        return ""
+
+    def why_not_whole(self, variables: Sequence[Any]) -> str:
+        """Why this process, by its rank, holds only a part of these variables; empty where it holds all of them."""
+        return ""
 
     def own_state(self, value: Any) -> Optional[Tuple[Callable[[], Any], Callable[[Any], None]]]:
         """Functions that get and set, as plain values, the state of an object of the engine's; None for others."""

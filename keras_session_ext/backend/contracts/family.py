@@ -56,10 +56,18 @@ class Family(FitAccess, SessionAccess):
 
     @abc.abstractmethod
     def check_model(self, model: Any) -> None:
-        """Refuses what would be wrong in silence: a model of another Keras, several replicas.
+        """Refuses what would be wrong in silence: a model of another Keras.
 
         Raises:
             UnsupportedBackend: it says why, and what to do.
+        """
+
+    @abc.abstractmethod
+    def check_whole(self, model: Any) -> None:
+        """Refuses a model of which this process holds only a part: outside of fit any other can be saved.
+
+        Raises:
+            UnsupportedBackend: it says which process this is, and what to do.
         """
 
     @abc.abstractmethod

@@ -18,6 +18,14 @@ class FitAccess(abc.ABC):
         """The class that callbacks derive from."""
 
     @abc.abstractmethod
+    def check_fit(self, model: Any) -> None:
+        """Refuses what `check_model` does, and a training on devices or processes that no resume could repeat.
+
+        Raises:
+            UnsupportedBackend: it says what was found, and what to do.
+        """
+
+    @abc.abstractmethod
     def callback_list(self, callback: Any) -> Any:
         """Keras's list of callbacks that is calling `callback` right now, or None."""
 

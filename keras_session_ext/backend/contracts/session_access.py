@@ -6,6 +6,7 @@ from typing import Any, ContextManager, List, Optional
 
 import numpy as np
 
+from keras_session_ext.backend.contracts.engine import Engine
 from keras_session_ext.backend.tf1_session.scope_settings import Settings
 
 
@@ -32,8 +33,10 @@ class SessionAccess(abc.ABC):
 class StandInSessionAccess(SessionAccess):
     """Where nothing lives in a session: what one is made of that stands in for it."""
 
+    engine: Engine
+
     def inside(self, model: Any) -> ContextManager[Any]:
-        return contextlib.ExitStack()
+        return self.engine.inside(model)
 
     @abc.abstractmethod
     def to_numpy(self, value: Any) -> np.ndarray:

@@ -4,8 +4,10 @@ from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 
+from keras_session_ext.backend import several_processes
 from keras_session_ext.backend.closures import callables_within
 from keras_session_ext.backend.contracts.engine import Engine
+from keras_session_ext.backend.engines.jax_shards import gather, is_spread, layout_of, spread
 
 
 class Jax(Engine):
@@ -27,10 +29,21 @@ class Jax(Engine):
     def hold(self, variables: Sequence[Any], places: Optional[Sequence[np.ndarray]] = None) -> List[Any]:
         values = self._jax.block_until_ready([variable.value for variable in variables])
         if places is None:
-            return [np.array(value) for value in values]
+            places = [np.empty(value.shape, value.dtype) for value in values]
         for place, value in zip(places, values):
-            place[...] = np.asarray(value)
+            if is_spread(value):
+                gather(value, place)
+            else:
+                place[...] = np.asarray(value)
         return list(places)
+
+    def assign(self, variables: Sequence[Any], arrays: Sequence[np.ndarray]) -> None:
+        for variable, array in zip(variables, arrays):
+            like = variable.value
+            variable.assign(spread(self._jax, np.asarray(array, like.dtype), like) if is_spread(like) else array)
+
+    def layout(self, model: Any, variables: Sequence[Any], distribution: Any) -> str:
+        return layout_of(variables, distribution)
 
     def dtype_name(self, variable: Any) -> str:
         """An int64 has the value of an int32, unless 64 bits are enabled."""
@@ -48,5 +61,12 @@ class Jax(Engine):
     def set_random_state(self, state: Dict[str, Any]) -> None:
         """There is none: JAX's keys are values."""
 
-    def replicas(self, model: Any) -> int:
-        return int(self._jax.process_count())
+    def why_no_fit(self, model: Any) -> str:
+        count = int(self._jax.process_count())
+        return several_processes.jax_processes(count, int(self._jax.process_index())) if count > 1 else ""
+
+    def why_not_whole(self, variables: Sequence[Any]) -> str:
+        parts = [str(variable.path) for variable in variables
+                 if not (variable.value.is_fully_addressable or variable.value.is_fully_replicated)]
+        return several_processes.not_whole("jax.distributed", self._jax.process_index(), self._jax.process_count(),
+                                           ", ".join(parts[:3])) if parts else ""

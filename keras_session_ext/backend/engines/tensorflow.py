@@ -1,11 +1,23 @@
 """TensorFlow, outside of graph mode."""
 
+import contextlib
 import operator
-from typing import Any, Callable, ContextManager, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, ContextManager, Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
 from keras_session_ext.backend.contracts.engine import Engine
+from keras_session_ext.backend.engines.tf_components import (
+    apart,
+    components_behind_first,
+    components_of,
+    layout_of,
+    reduction_of,
+    refused,
+    strategy_of,
+    together,
+    why_no_fit,
+)
 from keras_session_ext.backend.engines.tf_function_graphs import graphs_of, random_ops, written_variables
 from keras_session_ext.backend.engines.tf_read_function import reader_of
 
@@ -43,13 +55,36 @@ class TensorFlow(Engine):
             if len(known) == len(variables) and all(map(operator.is_, known, variables)):
                 return read()
         op = self._tf.raw_ops.ReadVariableOp
-        raw = [self._unwrap(variable) for variable in variables]
+        raw = [self._first(variable) for variable in variables]
         return [op(resource=variable.handle, dtype=variable.dtype) for variable in raw]
+
+    def _first(self, variable: Any) -> Any:
+        return components_of(self._unwrap(variable))[0]
+
+    def hold_further(self, variables: Sequence[Any]) -> List[List[Any]]:
+        op = self._tf.raw_ops.ReadVariableOp
+        return [[op(resource=one.handle, dtype=one.dtype) for one in several]
+                for several in components_behind_first([self._unwrap(variable) for variable in variables])]
+
+    def components(self, variable: Any) -> List[Any]:
+        return components_of(self._unwrap(variable))
+
+    def reduction(self, variable: Any) -> str:
+        return reduction_of(self._unwrap(variable))
+
+    def replicas(self, model: Any) -> int:
+        strategy = strategy_of(model)
+        return 1 if strategy is None else int(strategy.num_replicas_in_sync)
+
+    def inside(self, model: Any) -> ContextManager[Any]:
+        strategy = strategy_of(model)
+        scope: ContextManager[Any] = contextlib.ExitStack() if strategy is None else strategy.scope()
+        return scope
 
     def prepare(self, variables: Sequence[Any]) -> None:
         """Makes one function that reads all of them; a `tf.function` would be traced for seconds, and tell the user."""
         try:
-            read = reader_of([self._unwrap(variable) for variable in variables])
+            read = reader_of([self._first(variable) for variable in variables])
             read()  # the first call takes a hundred times as long as the others
         except Exception:  # another TensorFlow: one op for each variable will do
             return
@@ -59,12 +94,15 @@ class TensorFlow(Engine):
         """By one op each: `variable.assign` takes twenty times as long for a small one."""
         op = self._tf.raw_ops.AssignVariableOp
         for variable, array in zip(variables, map(np.asarray, arrays)):  # of graph mode's checkpoints: scalars, too
-            if array.ctypes.data % _ALIGNED_BYTES == 0:
-                array = array.copy()  # the variable would take this very memory, and the next step write to it
-            op(resource=self._unwrap(variable).handle, value=array)
+            raw = self._unwrap(variable)
+            for one, value in zip(components_of(raw), apart(raw, array)):
+                if value.ctypes.data % _ALIGNED_BYTES == 0:
+                    value = value.copy()  # the variable would take this very memory, and the next step write to it
+                op(resource=one.handle, value=value)
 
     def value(self, variable: Any) -> np.ndarray:
-        return np.array(self._unwrap(variable).numpy())
+        """A copy of the value; where replicas have components that differ, of all of them."""
+        return together(self._unwrap(variable))
 
     def variables_of(self, value: Any) -> Optional[List[Any]]:
         kind = getattr(self._tf.random, "Generator", None)
@@ -82,7 +120,7 @@ class TensorFlow(Engine):
         return {
             "seed": context._seed,
             "context": context._rng.getstate() if context._seed is not None else None,
-            "generator": None if generator is None else generator.state.numpy(),
+            "generator": None if generator is None else together(generator.state),
         }
 
     def set_random_state(self, state: Dict[str, Any]) -> None:
@@ -90,7 +128,11 @@ class TensorFlow(Engine):
             self._tf.random.set_seed(state["seed"])  # drops the kernels that keep a state of their own
             self._context()._rng.setstate(state["context"])
         if state["generator"] is not None:
-            self._tf.random.get_global_generator().reset(state["generator"])
+            generator = self._tf.random.get_global_generator()
+            if len(components_of(generator.state)) > 1:
+                self.assign([generator.state], [state["generator"]])
+            else:
+                generator.reset(state["generator"])
 
     def _context(self) -> Any:
         from tensorflow.python.eager import context
@@ -112,8 +154,17 @@ class TensorFlow(Engine):
         scope: ContextManager[Any] = self._tf.init_scope()
         return scope
 
-    def replicas(self, model: Any) -> int:
-        return replicas_of(model)
+    def why_no_fit(self, model: Any) -> str:
+        strategy = strategy_of(model)
+        return "" if strategy is None else why_no_fit(strategy)
+
+    def layout(self, model: Any, variables: Sequence[Any], distribution: Any) -> str:
+        strategy = strategy_of(model)
+        return "" if strategy is None else layout_of(strategy)
+
+    def why_not_whole(self, variables: Sequence[Any]) -> str:
+        strategies = [getattr(self._unwrap(variable), "distribute_strategy", None) for variable in variables]
+        return next((why for why in map(why_no_fit, filter(None, map(refused, strategies))) if why), "")
 
     def hidden_random_ops(self, functions: Sequence[Any]) -> List[str]:
         """Random ops of train and test functions whose state no one can read (`tf.random.normal` and its kin)."""
@@ -133,20 +184,12 @@ class TensorFlow(Engine):
         traced = [graph for function in functions for graph in graphs_of(function)]
         key = [id(graph) for graph in traced] + [len(known)]
         if key != self._written[0]:  # looking through a large graph takes a while
-            handles = {id(_handle(variable)) for variable in known}
+            handles = {handle for variable in known for handle in self._handles(variable)}
             self._written = key, sorted({
                 str(variable.name).split(":")[0] for graph in traced for variable in written_variables(graph)
-                if id(_handle(variable)) not in handles})
+                if not self._handles(variable) <= handles})
         return self._written[1]
 
-
-def replicas_of(model: Any) -> int:
-    """On how many replicas a model of any Keras on TensorFlow trains."""
-    strategy = getattr(model, "distribute_strategy", None) or getattr(model, "_distribution_strategy", None)
-    return int(strategy.num_replicas_in_sync) if strategy is not None else 1
-
-
-def _handle(variable: Any) -> Any:
-    """What variables that wrap one another have in common."""
-    variable = getattr(variable, "value", variable) if not hasattr(variable, "handle") else variable
-    return getattr(variable, "handle", variable)
+    def _handles(self, variable: Any) -> Set[int]:
+        """What variables that wrap one another have in common: the handles of all components, by id."""
+        return {id(getattr(one, "handle", one)) for one in components_of(self._unwrap(variable))}

@@ -5,8 +5,9 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from keras_session_ext.backend import several_processes
 from keras_session_ext.backend.contracts.engine import Engine
-from keras_session_ext.backend.engines.tensorflow import replicas_of
+from keras_session_ext.backend.engines.tf_components import strategy_of
 
 
 class TensorFlowGraph(Engine):
@@ -63,5 +64,6 @@ class TensorFlowGraph(Engine):
     def set_random_state(self, state: Dict[str, Any]) -> None:
         """There is none."""
 
-    def replicas(self, model: Any) -> int:
-        return replicas_of(model)
+    def why_no_fit(self, model: Any) -> str:
+        return "" if strategy_of(model) is None else several_processes.graph_strategy(
+            type(strategy_of(model)).__name__)

@@ -5,6 +5,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
+from keras_session_ext.backend import several_processes
 from keras_session_ext.backend.contracts.engine import Engine
 
 
@@ -123,8 +124,19 @@ class Torch(Engine):
         if state["cuda"]:
             self._torch.cuda.set_rng_state_all([self._torch.from_numpy(np.array(one)) for one in state["cuda"]])
 
-    def replicas(self, model: Any) -> int:
+    def why_no_fit(self, model: Any) -> str:
+        count, rank = self._world()
+        return several_processes.torch_processes(count, rank) if count > 1 else ""
+
+    def why_not_whole(self, variables: Sequence[Any]) -> str:
+        parts = [str(variable.path) for variable in variables if hasattr(variable.value, "full_tensor")]  # DTensor
+        count, rank = self._world()
+        return several_processes.not_whole("torch.distributed", rank, count, ", ".join(parts[:3])) if parts else ""
+
+    @staticmethod
+    def _world() -> Tuple[int, int]:
+        """How many processes there are, and which of them this is."""
         distributed = sys.modules.get("torch.distributed")
         if distributed is None or not distributed.is_available() or not distributed.is_initialized():
-            return 1
-        return int(distributed.get_world_size())
+            return 1, 0
+        return int(distributed.get_world_size()), int(distributed.get_rank())

@@ -9,6 +9,7 @@ from typing import Any, Callable, Optional
 
 from keras_session_ext.backend.feeds.batch_tap import digest
 from keras_session_ext.backend.randomness import host_random
+from keras_session_ext.backend.randomness.stateless_random_ops import plain_variable
 
 _patching = threading.Lock()
 
@@ -24,7 +25,7 @@ class Order:
 
     def __init__(self, tensorflow: Any, global_seed: Optional[int], salt: str):
         self._tf = tensorflow
-        self._variable = self._tf.Variable([0, 0], dtype=self._tf.int64, trainable=False)
+        self._variable = plain_variable(tensorflow, [0, 0])
         # follows the user's seeds, if there are any, without drawing from them
         material = {"host": host_random.host_states(), "global": global_seed, "salt": salt}
         self.set_seed(int(digest(material)[:12], 16))

@@ -12,6 +12,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 import xxhash
 
 from keras_session_ext.backend.contracts.feed import FeedListener, LoopFeed
+from keras_session_ext.backend.engines.tf_components import is_distributed_dataset
 from keras_session_ext.backend.feeds import walk_tf_dataset
 from keras_session_ext.backend.feeds.batch_tap import digest
 from keras_session_ext.backend.feeds.shared_feed import SharedFeed, drop
@@ -69,8 +70,9 @@ class Keras2Feed(SharedFeed, LoopFeed):
 
     @property
     def dataset(self) -> Any:
-        """Keras's own, which gives the batches."""
-        return self._handler._dataset
+        """Keras's own, which gives the batches; before a strategy cuts these for its replicas."""
+        made = self._handler._dataset
+        return self.adapter.get_dataset() if is_distributed_dataset(made) else made
 
     @property
     def shuffle(self) -> Any:
@@ -105,7 +107,7 @@ class Keras2Feed(SharedFeed, LoopFeed):
 
     def shares_shuffle(self, validation: Any) -> List[str]:
         """The reason why, if training and validation draw their order from one shuffle."""
-        if self.source == "tf.data.Dataset" and walk_tf_dataset.shared_shuffles(self._handler._dataset, validation):
+        if self.source == "tf.data.Dataset" and walk_tf_dataset.shared_shuffles(self.dataset, validation):
             return [walk_tf_dataset.SHARED]
         return []
 
@@ -124,7 +126,7 @@ class Keras2Feed(SharedFeed, LoopFeed):
 
     def _look(self) -> walk_tf_dataset.Pipeline:
         if self._pipeline is None:
-            self._pipeline = walk_tf_dataset.Pipeline(self._handler._dataset)
+            self._pipeline = walk_tf_dataset.Pipeline(self.dataset)
         return self._pipeline
 
     def content(self) -> Dict[str, str]:
@@ -303,7 +305,7 @@ class Keras2Feed(SharedFeed, LoopFeed):
     def advance(self, iterators: int, unread: int = 0) -> None:
         self._iterators, self._unread = iterators, unread
         if self.source == "tf.data.Dataset":
-            walk_tf_dataset.advance(self._handler._dataset, iterators, unread)
+            walk_tf_dataset.advance(self.dataset, iterators, unread)
 
     def drew_ahead(self, name: str) -> bool:
         return name in self._draws

@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from keras_session_ext.backend.contracts.engine import Engine
 from keras_session_ext.backend.contracts.feed import FeedListener
+from keras_session_ext.backend.engines.tf_components import is_distributed_dataset
 from keras_session_ext.backend.feeds import walk_tf_dataset
 from keras_session_ext.backend.feeds.array_order import Order
 from keras_session_ext.backend.feeds.batch_tap import Tap
@@ -160,7 +161,10 @@ class Keras3Feed(SharedFeed):
         if self.source != "tf.data.Dataset" and self._engine.name != "tensorflow":
             return None
         if self._engine.name == "tensorflow":
-            return self._iterator._distributed_dataset
+            made = self._iterator._distributed_dataset
+            # of other sources a strategy's cannot be looked at, and would be made, and drawn from, once more
+            return self.adapter.get_tf_dataset() if self.source == "tf.data.Dataset" and is_distributed_dataset(
+                made) else made
         return getattr(self.adapter._dataset, "counted", self.adapter._dataset)
 
     # -- following

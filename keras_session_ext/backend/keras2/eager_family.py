@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_session_ext.backend.contracts.feed import Feed, FeedListener, SilentListener
 from keras_session_ext.backend.engines.tensorflow import TensorFlow
+from keras_session_ext.backend.engines.tf_components import strategy_of
 from keras_session_ext.backend.engines.tf_function_graphs import UNLISTED
 from keras_session_ext.backend.feeds.batch_tap import digest
 from keras_session_ext.backend.feeds.keras2_feed import Keras2Feed
@@ -91,7 +92,8 @@ class Eager(EagerAccess, Keras2):
 
     def _seeded(self, model: Any, function: Any, salt: str) -> SeededStep:
         known = self._steps.get(model)
-        ops = known.ops if known is not None else SeededOps(self.tensorflow, self._seed(salt + " ops"))
+        ops = known.ops if known is not None else SeededOps(
+            self.tensorflow, self._seed(salt + " ops"), strategy_of(model))
         step = SeededStep(function, ops)
         self._steps.set(model, step)
         return step
@@ -161,12 +163,18 @@ class Eager(EagerAccess, Keras2):
                                 made_up_batches(dataset.element_spec))
                 return
             with step.ops.active():
-                traced(iter(dataset.take(0)))  # makes no iterator of the dataset itself, which might shuffle anew
+                traced(self._empty_iterator(model, dataset))
         if model.train_function is step:  # what was traced keeps what layers are to get only now, such as a mean
             model.train_function = None
             model.make_train_function()
             model.train_function = self._again(step, model.train_function)
             self._steps.set(model, model.train_function)
+
+    @staticmethod
+    def _empty_iterator(model: Any, dataset: Any) -> Any:
+        """None of the dataset itself, which might shuffle anew."""
+        empty, strategy = dataset.take(0), strategy_of(model)
+        return iter(empty if strategy is None else strategy.experimental_distribute_dataset(empty))
 
     def build_optimizers(self, model: Any, tables: Sequence[Dict[str, Any]] = ()) -> None:
         """Makes the slots of the compiled optimizer."""
@@ -199,7 +207,7 @@ class Eager(EagerAccess, Keras2):
         step = self._steps.get(model)
         return {
             "step": None if step is None else step.ops.state,
-            "generators": [generator.state.numpy() for generator in self._generators(model)],
+            "generators": [self.engine.value(generator.state) for generator in self._generators(model)],
         }
 
     def _set_ops_state(self, state: Any, model: Any) -> List[str]:
@@ -209,7 +217,7 @@ class Eager(EagerAccess, Keras2):
         if state["step"] is not None and step is not None:
             step.ops.set_state(state["step"])
         for generator, value in zip(self._generators(model), state["generators"]):
-            generator.state.assign(value)
+            self.engine.assign([generator.state], [value])
         return []
 
     def _generators(self, model: Any) -> List[Any]:
@@ -251,7 +259,7 @@ class Eager(EagerAccess, Keras2):
         found = [leaf.variable for leaf in leaves] + [generator.state for generator in self._generators(model)]
         found += [getattr(model, name) for name in COUNTERS if hasattr(model, name)]
         step = self._steps.get(model)
-        return found + ([step.ops.variable] if step is not None else [])
+        return found + (step.ops.variables if step is not None else [])
 
     def traces(self, model: Any) -> Optional[int]:
         if getattr(model, "run_eagerly", False):

@@ -75,11 +75,6 @@ class Keras2(SharedFamily):
                 "The callback was made for {} {} but the model is a {}.{}. Import the Keras of the model before this "
                 "callback is made.".format(self.name, self.describe()["keras"], type(model).__module__,
                                            type(model).__name__))
-        replicas = self.engine.replicas(model)
-        if replicas > 1:
-            raise UnsupportedBackend(
-                "The model trains on {} replicas or processes; supported is one. Train on one device, or leave "
-                "SessionCheckpoint out.".format(replicas))
 
     def check_mode(self) -> None:
         """Both modes have a family of their own."""
@@ -262,6 +257,7 @@ class Keras2(SharedFamily):
         made.update(optimizer_settings(self.optimizers(model)))
         made["loss"] = as_text(getattr(model, "loss", None))
         made["run_eagerly"] = as_text(bool(getattr(model, "run_eagerly", False)))
+        made.update(self._layout(model))
         layer = self.keras.layers.Layer
         return dict(object_settings(self.model_objects(model), layer, self.is_framework_class), **made)
 

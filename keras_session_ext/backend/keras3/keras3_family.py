@@ -96,14 +96,17 @@ class Keras3(Keras3Access, SharedFamily):
                 "before this callback is made.".format(
                     self.keras.__version__, type(model).__module__, type(model).__name__))
         self.check_mode()
-        replicas = self.engine.replicas(model)
-        distribution = self.keras.distribution.distribution()
-        if distribution is not None:
-            replicas = max(replicas, int(np.prod(distribution.device_mesh.shape)))
-        if replicas > 1:
+
+    def check_fit(self, model: Any) -> None:
+        super().check_fit(model)
+        distribution = self._distribution()
+        if self.engine.name != "jax" and distribution is not None and int(np.prod(distribution.device_mesh.shape)) > 1:
             raise UnsupportedBackend(
-                "The model trains on {} replicas or processes; supported is one. Train on one device, or leave "
-                "SessionCheckpoint out.".format(replicas))
+                "The model is laid out by {} on several devices, which is not supported on {}. Train on one device, or "
+                "leave SessionCheckpoint out.".format(type(distribution).__name__, self.engine.name))
+
+    def _distribution(self) -> Any:
+        return self.keras.distribution.distribution()
 
     # -- finding what calls us
 
@@ -193,7 +196,8 @@ class Keras3(Keras3Access, SharedFamily):
             sync()
 
     def build(self, model: Any, feed: Feed, tables: Sequence[Dict[str, Any]]) -> None:
-        if self.engine.name != "tensorflow":  # fit built model and metrics before the callbacks were called
+        # fit has built model and metrics before the callbacks are called
+        if self.engine.name != "tensorflow" or self.engine.replicas(model) > 1:
             if len(tables) < 2 and getattr(model.optimizer, "built", False):
                 self._build_anew(model, tables[0].get("trains") or () if tables else ())
             self.build_optimizers(model, tables)
@@ -238,7 +242,8 @@ class Keras3(Keras3Access, SharedFamily):
     def build_optimizers(self, model: Any, tables: Sequence[Dict[str, Any]] = ()) -> None:
         optimizer = getattr(model, "optimizer", None)
         if optimizer is not None and not optimizer.built and model.built:
-            optimizer.build(model.trainable_variables)
+            with self.inside(model):
+                optimizer.build(model.trainable_variables)
         variables = [leaf.variable for leaf in self.model_variables(model)] if tables else []
         for table, optimizer in zip(tables, self.optimizers(model)):
             if not optimizer.built and table.get("trains"):
@@ -326,7 +331,7 @@ class Keras3(Keras3Access, SharedFamily):
         own = {id(variable) for optimizer in self.optimizers(model) for variable in optimizer.variables}
         own |= {id(variable) for variable in leaves}
         if self.engine.name == "tensorflow":  # the variables within Keras's, which do not change
-            own |= {id(variable.value) for variable in leaves}
+            own |= {id(one) for variable in leaves for one in (variable.value, *self.engine.components(variable))}
         return own
 
     def _variables_within(self, value: Any) -> Optional[List[Any]]:
@@ -370,6 +375,7 @@ class Keras3(Keras3Access, SharedFamily):
         weights = compiled.config.get("loss_weights") if compiled is not None else None
         if weights is not None:  # older checkpoints say nothing of it
             made["loss_weights"] = as_text(weights)
+        made.update(self._layout(model))
         with tensorflow_left_out():
             return dict(object_settings(self.model_objects(model), self.keras.Layer, self.is_framework_class), **made)
 
