@@ -17,9 +17,6 @@ from keras_session_ext import files, remote_files, urls
 
 logger = logging.getLogger("keras_session_ext")
 
-#: variables by which one URL is a place of one server or of another; none of them is secret
-_ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "FSSPEC_S3_ENDPOINT_URL", "STORAGE_EMULATOR_HOST",
-              "AZURE_STORAGE_ACCOUNT_NAME")
 #: how often copies are made anew, where nothing asks for it earlier
 COPY_SECONDS = 60.0
 #: of one file; what is larger is not copied
@@ -143,8 +140,7 @@ def folder_for(url: str, parent: Optional[str] = None) -> str:
     Raises:
         OSError: it cannot be made.
     """
-    endpoints = [name + "=" + os.environ[name] for name in _ENDPOINTS if os.environ.get(name)]
-    name = hashlib.sha256("\n".join([url, *endpoints]).encode()).hexdigest()[:16]
+    name = hashlib.sha256(url.encode()).hexdigest()[:16]
     if parent is not None:
         path = os.path.join(os.path.abspath(parent), name)
         files.make_directory(path, 0o700)

@@ -27,6 +27,7 @@ FLOORS = [
      "store.find_checkpoints": "which one is meant", "store.fetch_checkpoint": "from a store to a file",
      "store.mirror_run": "from a folder to a store"},
     {"store.run_directory": "names, generations, retention"},
+    {"store.unsent": "what waits here since before"},
     {"backend": "all that knows a framework", "checkpoint": "the file format", "policies": "when to save, what to keep",
      "tensorboard": "the Session tab", "launch.supervisor": "a script watched over"},
     {"store.choose": "which store a path leads to"},

@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional
 import numpy as np
 
 from keras_session_ext import urls
-from keras_session_ext.arguments import PathOrUrl, flag, path_or_url, similar
+from keras_session_ext.arguments import PathOrUrl, flag, path_or_url, similar, store_url
 from keras_session_ext.checkpoint import reader
 from keras_session_ext.errors import CheckpointCorrupt, CheckpointNotFound, ConfigError
 from keras_session_ext.progress import CheckpointInfo
@@ -145,7 +145,8 @@ class Lineage:
         self.infos = [info for info in self.infos if info.id not in ids]
 
 
-def run_id(directory: PathOrUrl, restore: PathOrUrl = "auto", group: bool = False) -> str:
+def run_id(directory: PathOrUrl, restore: PathOrUrl = "auto", group: bool = False,
+           mirror: Optional[PathOrUrl] = None) -> str:
     """The id of the run that a training in a directory goes on with, or that it will begin: known before it begins.
 
     Experiment trackers go on with the same run after a resume, when this is what they call it. It stays the same over
@@ -155,6 +156,7 @@ def run_id(directory: PathOrUrl, restore: PathOrUrl = "auto", group: bool = Fals
         directory: what `SessionCheckpoint` is given.
         restore: the same.
         group: the same.
+        mirror: the same.
 
     Returns:
         16 letters and digits; each checkpoint says it as `CheckpointInfo.run`.
@@ -170,7 +172,9 @@ def run_id(directory: PathOrUrl, restore: PathOrUrl = "auto", group: bool = Fals
         >>> run_id(folder) == run_id(folder)
         True
     """
-    place, asked = RunDirectory(path_or_url(directory, "directory"), flag("group", group)), as_restore_setting(restore)
+    second = None if mirror is None else store_url(mirror, "mirror")
+    place = RunDirectory(path_or_url(directory, "directory"), flag("group", group), mirror=second)
+    asked = as_restore_setting(restore)
     if asked not in ("auto", "must", "never"):
         lineage = Lineage(place, asked)
         return lineage.run if lineage.infos else place.reserve_run()

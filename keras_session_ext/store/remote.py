@@ -182,10 +182,13 @@ class RemoteStore(Store):
         there = journal.read_journal(self.path).events
         mine = [] if is_first else journal.read_journal(path).events
         last = max([0] + [event.seq for event in there])
-        known = {(event.seq, event.process) for event in there}
-        newer = [event for event in mine if event.seq > last and (event.seq, event.process) not in known]
-        if [event.seq for event in mine] != [event.seq for event in there + newer]:
-            remote_copies.write(path, b"".join(map(journal.line_of, there + newer)))
+        known = {(event.seq, event.process) for event in mine}
+        if there and not any((event.seq, event.process) in known for event in there):
+            mine, known = [], set()  # of another run that had this URL, on another server perhaps
+        if any((event.seq, event.process) not in known for event in there) or not known:
+            known = {(event.seq, event.process) for event in there}
+            joined = there + [event for event in mine if event.seq > last and (event.seq, event.process) not in known]
+            remote_copies.write(path, b"".join(map(journal.line_of, joined)))
         return bool(mine) and max(event.seq for event in mine) >= last
 
     def send(self, timeout_seconds: float = 0.0) -> None:

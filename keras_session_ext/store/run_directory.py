@@ -31,6 +31,7 @@ from keras_session_ext.progress import CheckpointInfo
 from keras_session_ext.store.checkpoint_names import CHECKPOINT, CLAIM, claim_of, new_id, place
 from keras_session_ext.store.choose import store_of
 from keras_session_ext.store.contract import Image, Staged, StoredFile
+from keras_session_ext.store.unsent import publish_unsent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,7 +112,7 @@ class RunDirectory:
                 self._store.clear_leftovers(self._is_leftover)
                 self._note_config()
                 self._store.bring(self.generation, self._check_fence)
-                self._publish_left()
+                publish_unsent(self._store, self.generation, self.infos, self._check_fence)
         except BaseException as error:
             self.release()
             if not again:
@@ -119,26 +120,6 @@ class RunDirectory:
             if isinstance(error, OSError):
                 raise self._cannot_write(error) from error
             raise
-
-    def _publish_left(self) -> None:
-        """The newest checkpoint that an earlier process staged on this machine and could not publish any more."""
-        left = {name: staged for name, staged in self._store.left_here().items() if CHECKPOINT.fullmatch(name)}
-        done = set(self._store.names()) if left else set()
-        for name in sorted(left, key=place, reverse=True):
-            staged = left[name]
-            try:
-                if place(name)[0] >= self.generation:  # its run was removed, and this one has begun anew
-                    raise CheckpointCorrupt("it is of another run")
-                if all(place(name) > place(other) for other in done if CHECKPOINT.fullmatch(other)):
-                    reader.verify(str(staged.waits_in))
-                    staged.publish(self._check_fence)
-                    done.add(name)
-                staged.discard()
-            except CheckpointCorrupt as error:  # or it cannot be read just now: it is kept
-                logger.warning("A checkpoint that was not sent is put aside as %s: %s", staged.put_aside(), error)
-            except OSError as error:
-                logger.warning("%s waits on for the store: %s", staged.waits_in, error)
-                return
 
     def _lock(self) -> None:
         left = self._store.lock.take()

@@ -50,11 +50,11 @@ def claim(url, number, **owner):
     remote_files.replace(name, json.dumps(dict(ELSEWHERE, **owner)).encode())
 
 
-def stage(directory, step, generation=None):
+def stage(directory, step, generation=None, **changes):
     id = directory.new_id(step)
     if generation is not None:
         id = "g{:06d}{}".format(generation, id[7:])
-    made = fields(id=id, generation=generation or directory.generation)
+    made = fields(id=id, generation=generation or directory.generation, **changes)
     made["progress"] = dict(made["progress"], step=step)
     return directory.stage(id, Encoder().encode(made, small_tensors(), EMPTY_VIEW))
 
@@ -145,6 +145,17 @@ def test_what_waits_is_sent_and_older_files_go(url, tmp_path):
     assert ids(url) == ["g000001-s0000000020"] and again.generation == 2
     assert not [name for name in files.names(again.here) if name.endswith(".h5") or name.startswith(".tmp-")]
     assert not os.path.exists(newest.waits_in)
+    again.release()
+
+
+def test_what_waits_for_another_server_with_such_a_url_is_kept_from_this_one(url, tmp_path):
+    directory = start(url, tmp_path)
+    one_save.save(directory, Encoder(), 5)
+    staged = stage(directory, 20, parent="g000001-s0000000010-0a1b2c3d", run="0123456789abcdef")
+    directory.release()
+    again = start(url, tmp_path)
+    assert ids(url) == ["g000001-s0000000005"]
+    assert os.path.exists(staged.waits_in + ".aside") and not os.path.exists(staged.waits_in)
     again.release()
 
 

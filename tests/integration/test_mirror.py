@@ -114,6 +114,28 @@ def test_the_mirror_knows_more_than_the_disk(place, tmp_path):
     assert kse.list_checkpoints(url)[0].generation >= 2
 
 
+def test_the_id_of_the_run_is_known_on_an_empty_disk(place, tmp_path):
+    folder, url = str(tmp_path / "run"), place.url()
+    given = kse.run_id(folder, mirror=url)
+    shutil.rmtree(folder)  # before anything was saved: the note is there, too
+    assert kse.run_id(folder, mirror=url) == given
+    train(folder, url, 2)
+    shutil.rmtree(folder)
+    assert kse.run_id(folder, mirror=url) == given == kse.list_checkpoints(url)[0].run
+
+
+def test_evaluated_on_an_empty_disk(place, tmp_path, caplog):
+    folder, url = str(tmp_path / "run"), place.url()
+    _, weights = train(folder, url, 2)
+    shutil.rmtree(folder)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4), keras.layers.Dropout(0.3),
+                              keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    model.evaluate(np.zeros((8, 4)), np.zeros((8, 1)), verbose=0, callbacks=[
+        kse.SessionCheckpoint(folder, mirror=url, restore="must", verbose=0)])
+    assert same([np.asarray(one) for one in model.get_weights()], weights) and "rror" not in caplog.text
+
+
 def test_the_best_is_found_behind_the_url(place, tmp_path):
     folder, url = str(tmp_path / "run"), place.url()
     train(folder, url, 3, save=kse.EveryEpochs(1), keep=kse.KeepAll())

@@ -103,8 +103,6 @@ def test_the_folder_of_a_url_is_found_again_and_is_its_own(tmp_path, monkeypatch
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     one, other = folder_for("s3://bucket/a"), folder_for("s3://bucket/b")
     assert one == folder_for("s3://bucket/a") != other and one.startswith(str(tmp_path))
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    assert folder_for("s3://bucket/a") not in (one, other), "the same name on another server"
     assert folder_for("s3://bucket/a", str(tmp_path / "mine")).startswith(str(tmp_path / "mine"))
 
 
