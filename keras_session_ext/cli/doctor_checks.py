@@ -125,7 +125,8 @@ def exactness() -> Iterator[Check]:
         yield Check("exact", "on the GPU", "not tested", WARNING, "Kernels may add in another order each time. Ask for "
                     "others: tf.config.experimental.enable_op_determinism(), "
                     "torch.use_deterministic_algorithms(True), XLA_FLAGS=--xla_gpu_deterministic_ops=true.")
-    yield Check("exact", "several replicas", "refused before training", OK, "See Limits in docs/guide.md.")
+    yield Check("exact", "several replicas", "in one process; several processes are refused before training", OK,
+                "See docs/devices.md.")
 
 
 def _exact(one: installed.Installed) -> Tuple[str, str, str]:

@@ -14,6 +14,7 @@ import weakref
 from types import FrameType
 from typing import Any, Callable, Dict, List, Optional
 
+from keras_session_ext.files import read_stream
 from keras_session_ext.run.requeue import requeue
 from keras_session_ext.run.signal_deadline import SignalDeadline, end_process
 
@@ -58,7 +59,10 @@ class SignalWatch:
         for policy in self._policies:
             policy.received = 0
             for number in policy.signals:
-                if number not in self._previous and signal.getsignal(number) != signal.SIG_IGN:
+                if _is_caught_in_native_code(number):
+                    logger.warning("%s is caught by native code, which Python cannot put back later (jax.distributed "
+                                   "does so): it is left as it is, and saves nothing.", signal_name(number))
+                elif number not in self._previous and signal.getsignal(number) != signal.SIG_IGN:
                     self._previous[number] = signal.signal(number, self._handle)
         self._deadline.begin(number for number, previous in self._previous.items()
                              if number in ENDING and previous in (signal.SIG_DFL, None))
@@ -152,6 +156,16 @@ class SignalWatch:
         for policy in self._policies:
             policy.received = 0
         return sorted(received, key=lambda number: number in ENDING)
+
+
+def _is_caught_in_native_code(number: int) -> bool:
+    """Whether a library has put a handler in behind Python's back, where the system tells."""
+    try:
+        status = read_stream("/proc/self/status").decode("ascii", "replace")
+        caught = int(status.split("SigCgt:")[1].split()[0], 16)
+    except (OSError, IndexError, ValueError):
+        return False
+    return signal.getsignal(number) == signal.SIG_DFL and bool(caught >> (number - 1) & 1)
 
 
 _installed: "weakref.WeakSet[SignalWatch]" = weakref.WeakSet()

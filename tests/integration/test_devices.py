@@ -1,5 +1,6 @@
 """More than one device: what is saved and restored, shard by shard and component by component, and what is refused."""
 
+import json
 import os
 import shutil
 import socket
@@ -167,3 +168,73 @@ def test_another_layout_goes_on_and_says_so(member, layouts, words, tmp_path):
                 assert all(word in told[0] for word in words)
         assert begins[0] == begins[1] != []
         kill(member, dict(task, devices=layout), "batch:7")
+
+
+def test_strategies_that_no_resume_could_repeat_are_refused(tmp_path):
+    """Before training, by name; several processes with what this one is."""
+    text = """
+        import json, os, sys
+        import numpy as np, tensorflow as tf, keras, keras_session_ext as kse
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+        if "TF_CONFIG" in os.environ:
+            strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        else:
+            strategy = tf.distribute.experimental.CentralStorageStrategy(["CPU:0", "CPU:1"], "CPU:0")
+        with strategy.scope():
+            model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+            model.compile("sgd", "mse")
+        try:
+            if "TF_CONFIG" in os.environ:  # whose data Keras 3 cannot take: github.com/keras-team/keras/issues/20585
+                kse.backend.choose(model).check_fit(model)
+            model.fit(np.zeros((32, 4)), np.zeros((32, 1)), verbose=0, callbacks=[kse.SessionCheckpoint(sys.argv[1])])
+        except kse.UnsupportedBackend as error:
+            print("refused:", error)
+        try:
+            kse.save_session(model, sys.argv[1] + ".h5")
+        except kse.UnsupportedBackend as error:
+            print("refused:", error)
+        sys.stdout.flush()
+        os._exit(0)  # what waits for the other worker
+        """
+    out, = outputs([start("tensorflow", text, tmp_path / "run")])
+    assert out.count("refused: The model was made under CentralStorageStrategy, which trains on 2 replicas") == 2, out
+    workers = ["127.0.0.1:{}".format(free_port()) for _ in range(2)]
+    configs = [json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}})
+               for index in (0, 1)]
+    out = outputs([start("tensorflow", text, tmp_path / "run", TF_CONFIG=config) for config in configs])
+    for index, one in enumerate(out):
+        assert one.count("several processes (2 worker), of which this is worker {}".format(index)) == 2, one
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_signal_that_jax_distributed_catches_stays_caught(tmp_path):
+    """Its handler is C++'s: Python sees none, and could not put it back."""
+    out, = outputs([start("jax", """
+        import sys
+        import jax
+        jax.distributed.initialize(sys.argv[2], 1, 0)
+        import numpy as np, keras, keras_session_ext as kse
+        def caught():
+            return int(open("/proc/self/status").read().split("SigCgt:")[1].split()[0], 16) >> 14 & 1
+        assert caught()
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        model.fit(np.zeros((32, 4)), np.zeros((32, 1)), verbose=0, callbacks=[
+            kse.SessionCheckpoint(sys.argv[1], save=kse.EveryEpochs(1) | kse.OnSignal())])
+        assert caught()
+        print("still caught")
+        """, tmp_path / "run", "127.0.0.1:{}".format(free_port()))])
+    assert "SIGTERM is caught by native code" in out and "still caught" in out
+
+
+def test_devices_are_described():
+    out, = outputs([start("jax", """
+        import keras
+        from keras_session_ext import backend
+        assert not {"devices", "processes", "replicas"} & set(backend.describe())
+        keras.distribution.set_distribution(keras.distribution.DataParallel())
+        assert backend.describe()["devices"] == "2"
+        print("ok")
+        """, XLA_FLAGS="--xla_force_host_platform_device_count=2")])
+    assert out.strip().endswith("ok")

@@ -54,22 +54,6 @@ def test_hidden_random_ops_and_tensorflow_state(tmp_path):
     assert out.strip().endswith("ok")
 
 
-def test_several_replicas_are_refused_before_training(tmp_path):
-    out = script("tensorflow", """
-        import sys, numpy as np, tensorflow as tf, keras, keras_session_ext as kse
-        tf.config.set_logical_device_configuration(
-            tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
-        with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
-            model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
-            model.compile("sgd", "mse")
-        try:
-            model.fit(np.zeros((32, 4)), np.zeros((32, 1)), verbose=0, callbacks=[kse.SessionCheckpoint(sys.argv[1])])
-        except kse.UnsupportedBackend as error:
-            print(error)
-        """, tmp_path)
-    assert "several replicas" in out and "one device" in out
-
-
 def test_tensorboard_goes_on_counting(tmp_path):
     out = script("tensorflow", """
         import glob, os, sys, numpy as np, keras, keras_session_ext as kse

@@ -99,6 +99,10 @@ class Engine(abc.ABC):
         """The seed that the user has set for the whole engine; None where there is none."""
         return None
 
+    def several(self) -> Dict[str, str]:
+        """How many replicas or processes there are, for `describe`; empty where there is one of each."""
+        return {}
+
     def why_no_fit(self, model: Any) -> str:
         """Why a fit on several devices or processes could not be resumed, and what to do; empty where it can."""
         return ""

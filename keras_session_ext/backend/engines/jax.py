@@ -61,6 +61,11 @@ class Jax(Engine):
     def set_random_state(self, state: Dict[str, Any]) -> None:
         """There is none: JAX's keys are values."""
 
+    def several(self) -> Dict[str, str]:
+        begun = getattr(self._jax.distributed, "is_initialized", lambda: False)()
+        count = self._jax.process_count() if begun else 1  # to ask starts JAX, and then it cannot begin any more
+        return {"processes": "{}, this is process {}".format(count, self._jax.process_index())} if count > 1 else {}
+
     def why_no_fit(self, model: Any) -> str:
         count = int(self._jax.process_count())
         return several_processes.jax_processes(count, int(self._jax.process_index())) if count > 1 else ""

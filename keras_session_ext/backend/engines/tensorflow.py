@@ -154,6 +154,10 @@ class TensorFlow(Engine):
         scope: ContextManager[Any] = self._tf.init_scope()
         return scope
 
+    def several(self) -> Dict[str, str]:
+        count = int(self._tf.distribute.get_strategy().num_replicas_in_sync)
+        return {"replicas": str(count)} if count > 1 else {}
+
     def why_no_fit(self, model: Any) -> str:
         strategy = strategy_of(model)
         return "" if strategy is None else why_no_fit(strategy)

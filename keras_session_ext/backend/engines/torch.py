@@ -124,6 +124,10 @@ class Torch(Engine):
         if state["cuda"]:
             self._torch.cuda.set_rng_state_all([self._torch.from_numpy(np.array(one)) for one in state["cuda"]])
 
+    def several(self) -> Dict[str, str]:
+        count, rank = self._world()
+        return {"processes": "{}, this is rank {}".format(count, rank)} if count > 1 else {}
+
     def why_no_fit(self, model: Any) -> str:
         count, rank = self._world()
         return several_processes.torch_processes(count, rank) if count > 1 else ""

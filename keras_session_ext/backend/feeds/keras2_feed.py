@@ -135,7 +135,8 @@ class Keras2Feed(SharedFeed, LoopFeed):
 
     def why_not_exact(self) -> List[str]:
         if self.source == "tf.data.Dataset":
-            return self._look().why_not_exact()
+            ahead = walk_tf_dataset.read_ahead(self.dataset) if is_distributed_dataset(self._handler._dataset) else []
+            return self._look().why_not_exact() + ahead
         if self.source == "sparse tensors" and self.shuffle:
             return ["the order of shuffled sparse tensors cannot be read; pass shuffle=False, or a tf.data.Dataset"]
         if self.source == "arrays" and self.shuffle == "batch":

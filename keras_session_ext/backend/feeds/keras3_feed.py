@@ -137,10 +137,13 @@ class Keras3Feed(SharedFeed):
 
     def why_not_exact(self) -> List[str]:
         if self.source == "tf.data.Dataset":
-            return self._look().why_not_exact()
+            return self._look().why_not_exact() + (walk_tf_dataset.read_ahead(self.dataset) if self._cut else [])
         if self.source not in ("arrays", "PyDataset", "generator", "DataLoader"):
             return ["the batches of a {} source cannot be checked; use a tf.data.Dataset, a PyDataset or "
                     "arrays".format(self.source)]
+        if self.source == "generator" and self._cut:
+            return ["replicas read ahead of training on threads, also for the batch that Keras builds the model from, "
+                    "so that where a generator stands differs from run to run; use a PyDataset, or arrays"]
         if self.source == "generator" and self.passes > 1:
             return ["the generator was started anew in the middle of the run; pass steps_per_epoch and let it "
                     "yield without end"]
@@ -161,11 +164,15 @@ class Keras3Feed(SharedFeed):
         if self.source != "tf.data.Dataset" and self._engine.name != "tensorflow":
             return None
         if self._engine.name == "tensorflow":
-            made = self._iterator._distributed_dataset
             # of other sources a strategy's cannot be looked at, and would be made, and drawn from, once more
-            return self.adapter.get_tf_dataset() if self.source == "tf.data.Dataset" and is_distributed_dataset(
-                made) else made
+            looked_at = self.source == "tf.data.Dataset" and self._cut
+            return self.adapter.get_tf_dataset() if looked_at else self._iterator._distributed_dataset
         return getattr(self.adapter._dataset, "counted", self.adapter._dataset)
+
+    @property
+    def _cut(self) -> bool:
+        """Whether a strategy cuts the batches for several replicas."""
+        return is_distributed_dataset(getattr(self._iterator, "_distributed_dataset", None))
 
     # -- following
 

@@ -149,6 +149,23 @@ def why_not_exact(dataset: Any) -> List[str]:
     return sorted(set(reasons))
 
 
+def read_ahead(dataset: Any) -> List[str]:
+    """Reasons why iterators that a strategy reads ahead of training may draw more orders than they are asked for.
+
+    Of one that Keras makes and never reads a shuffle draws when it is made, whoever reads ahead; what makes its input's
+    iterator only when it is read draws then, if the thread comes to it.
+    https://github.com/tensorflow/tensorflow/blob/v2.15.0/tensorflow/core/kernels/data/multi_device_iterator_ops.cc
+    """
+    if not hasattr(dataset, "_inputs"):
+        return []
+    shuffles = [part for part in _walk(dataset) if _reshuffles(part)]
+    late = [part for part in _walk(dataset) if plain_name(type(part).__name__) == "RepeatDataset"]
+    if len(shuffles) > 1 or (shuffles and late):
+        return ["replicas read ahead of training, so that an order behind another shuffle or behind repeat may be "
+                "drawn for nothing; write one .shuffle behind all others, which have reshuffle_each_iteration=False"]
+    return []
+
+
 def _part(part: Any) -> List[str]:
     name = plain_name(type(part).__name__)
     reasons = [] if name in NODES else [unknown_node(name)]

@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from keras_session_ext.backend import several_processes
 from keras_session_ext.backend.contracts.feed import Feed, FeedListener, SilentListener
 from keras_session_ext.backend.engines.tensorflow import TensorFlow
 from keras_session_ext.backend.engines.tf_components import strategy_of
@@ -17,13 +18,16 @@ from keras_session_ext.backend.feeds.keras2_feed import Keras2Feed
 from keras_session_ext.backend.feeds.made_up_batches import first_that_runs, made_up_batches
 from keras_session_ext.backend.feeds.older_keras2_feed import OlderKeras2Feed
 from keras_session_ext.backend.kept_values import OfModel
-from keras_session_ext.backend.keras2.shared_by_keras2_families import Keras2
+from keras_session_ext.backend.keras2.shared_by_keras2_families import Keras2, version_of
 from keras_session_ext.backend.keras2.watch_build import numbers_taken_back
 from keras_session_ext.backend.layers_and_variables import Leaf
 from keras_session_ext.backend.randomness import host_random
 from keras_session_ext.backend.randomness.stateless_random_ops import SeededOps
 from keras_session_ext.backend.tf1_session.eager_session_access import EagerAccess
+from keras_session_ext.errors import UnsupportedBackend
 
+#: the first TensorFlow whose replicas were tried
+_REPLICAS_SINCE = (2, 21)
 #: counted anew in every epoch, by Keras itself
 COUNTERS = ("_train_counter", "_test_counter", "_predict_counter")
 
@@ -64,6 +68,15 @@ class Eager(EagerAccess, Keras2):
     def __init__(self, name: str, keras: Any):
         super().__init__(name, keras, TensorFlow(lambda variable: variable))
         self._steps = OfModel("_session_seeded_step")
+
+    def describe(self) -> Dict[str, str]:
+        return dict(super().describe(), **self.engine.several())
+
+    def check_fit(self, model: Any) -> None:
+        super().check_fit(model)
+        strategy = strategy_of(model)
+        if strategy is not None and version_of(self.tensorflow) < _REPLICAS_SINCE:
+            raise UnsupportedBackend(several_processes.graph_strategy(type(strategy).__name__))
 
     def _is_fit(self, frame: FrameType) -> bool:
         local = frame.f_locals

@@ -55,7 +55,9 @@ class Keras3(Keras3Access, SharedFamily):
         for module in ("tensorflow", "jax", "torch", "numpy"):
             if module in sys.modules:
                 made[module] = str(getattr(sys.modules[module], "__version__", "unknown"))
-        return made
+        distribution = self._distribution()
+        devices = 1 if distribution is None else int(np.prod(distribution.device_mesh.shape))
+        return dict(made, **({"devices": str(devices)} if devices > 1 else {}), **self.engine.several())
 
     @property
     def callback_class(self) -> type:
