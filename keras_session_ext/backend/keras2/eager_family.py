@@ -225,10 +225,9 @@ class Eager(EagerAccess, Keras2):
                         found.append(one)
         return found
 
-    def why_not_exact(self, model: Any) -> List[str]:
-        """Reasons why the model's random numbers cannot be repeated; asked after the first step."""
+    def why_not_exact(self, model: Any, functions: Sequence[Any] = (), known: Sequence[Any] = ()) -> List[str]:
         step = self._steps.get(model)
-        functions = [step.function if step is not None else None, getattr(model, "test_function", None)]
+        functions = [step.function if step is not None else None, getattr(model, "test_function", None), *functions]
         if isinstance(self._running.feed, OlderKeras2Feed):
             functions.append(self._running.feed.test_function)
         reasons = []
