@@ -10,7 +10,7 @@ from keras_session_ext import backend, urls
 from keras_session_ext.arguments import OnError, PathOrUrl, check_keywords, choice, flag, path_or_url
 from keras_session_ext.backend.feeds import followed_data
 from keras_session_ext.backend.hooks import frame_scopes
-from keras_session_ext.errors import ConfigError
+from keras_session_ext.errors import ConfigError, UnsupportedBackend
 from keras_session_ext.policies.keep import KeepLast, KeepPolicy
 from keras_session_ext.policies.save import EveryEpochs, EverySeconds, OnSignal, PolicyLike, SavePolicy
 from keras_session_ext.progress import CheckpointInfo, Progress, ResumeReport
@@ -55,7 +55,7 @@ class SessionLoop:
         state: what no variable of the loop leads to, or what offers `get_state` and `set_state` for something that
             cannot be captured: name -> object. Plain values are put back into this dict.
         watch: look at the variables of the functions that the loop stands in; False: only at `state`.
-        session: of TensorFlow 1: the `tf.Session`, where it is not Keras's own.
+        session: of TensorFlow 1: the `tf.Session`; not supported yet.
         stateless: on JAX, the name of the variable that holds (trainable, non_trainable, …) of `model`. Default: found
             by its shapes.
         log_dir: where TensorBoard's Session tab finds the run, as `SessionLogger(log_dir)`.
@@ -68,7 +68,7 @@ class SessionLoop:
 
     Raises:
         ConfigError: an argument cannot be used.
-        UnsupportedBackend: no supported Keras.
+        UnsupportedBackend: no supported Keras, or one that trains in sessions.
 
     Examples:
         >>> import tempfile
@@ -96,15 +96,16 @@ class SessionLoop:
         if not isinstance(state, (dict, type(None))) or any(not isinstance(name, str) for name in state or ()):
             raise ConfigError("Invalid value for argument `state`. Expected a dict of objects by name. Received: "
                               "{!r}".format(state))
-        if session is not None:
-            raise ConfigError("SessionLoop(session=…) is not supported yet. Offer what the tf.Session holds by "
-                              "state={'graph': object with get_state and set_state}.")
+        family = backend.choose(model)
+        if session is not None or family.family == "graph":
+            raise UnsupportedBackend("SessionLoop does not follow a tf.Session of TensorFlow 1 yet, whose variables "
+                                     "and random ops it keeps. Train by fit, or call save_session now and then.")
         self._asked = _Asked()
         policy = EveryEpochs(1) | EverySeconds(300) | OnSignal() if save is None else save
         self._session = Session(
             path_or_url(directory, "directory"), policy | self._asked, KeepLast(3) if keep is None else keep, restore,
             flag("background", background), choice("on_error", on_error, ("warn", "raise")),
-            choice("verbose", verbose, (0, 1)), flag("group", group), True, True, None, backend.choose(model),
+            choice("verbose", verbose, (0, 1)), flag("group", group), True, True, None, family,
             lambda frame: self._driver.is_running(frame))
         self._driver = LoopDriver(self._session, model, {} if state is None else state, flag("watch", watch), stateless)
         self._iterators = 0

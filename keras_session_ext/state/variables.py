@@ -92,6 +92,8 @@ def _restore_metrics(state: Dict[str, Any], run: Run) -> None:
     """Whether a metric begins anew with every epoch is its own business: most do, and Keras sees to that."""
     leaves = run.family.metric_variables(run.model)
     problems = compare(state, leaves, "the compiled metrics")
+    if problems and run.loop is not None and not run.loop.is_complete:
+        return  # a loop's own calls of Keras may make them on the way back
     if problems:  # between epochs: within one they were checked
         run.report.because("the compiled metrics are others than at the checkpoint, and begin anew ({})".format(
             "; ".join(problems[:2])))

@@ -12,8 +12,7 @@ pytestmark = pytest.mark.slow
 
 def said(case):
     done = subprocess.run([sys.executable, os.path.join(HERE, "loop_scripts", "words.py"), case],
-                          env=environment("jax"), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          text=True)
+                          env=environment("jax"), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

@@ -18,8 +18,8 @@ ENGINES = ("tensorflow", "jax", "torch")
 
 def run(script, engine, directory, kill=0, **variables):
     made = dict(environment(engine), LOOP_DIRECTORY=str(directory), LOOP_KILL=str(kill), **variables)
-    return subprocess.run([sys.executable, os.path.join(SCRIPTS, script)], env=made, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True)
+    return subprocess.run([sys.executable, os.path.join(SCRIPTS, script)], env=made, capture_output=True,
+                          text=True)
 
 
 def result(done):
@@ -46,7 +46,8 @@ def killed_and_whole(script, engine, tmp_path, kills, **variables):
     ("jax_guide.py", "jax", (4, 7, 15), {"DONATE": "1"}),
     ("torch_guide.py", "torch", (13, 8), {}),
     ("torch_guide.py", "torch", (12, 9), {"KERAS_OPTIMIZER": "1", "WORKERS": "2"}),
-    *[(script, engine, (17, 8, 14), {}) for script in ("q_learning.py", "trainer_class.py") for engine in ENGINES]])
+    *[(script, engine, (17, 8, 14), {}) for script in ("q_learning.py", "trainer_class.py") for engine in ENGINES],
+    *[("keras_calls.py", engine, (5, 6), {}) for engine in ENGINES]])
 def test_a_killed_loop_goes_on_as_if_nothing_had_been(script, engine, kills, variables, tmp_path):
     cut, whole = killed_and_whole(script, engine, tmp_path, kills, **variables)
     assert cut["values"] == whole["values"]

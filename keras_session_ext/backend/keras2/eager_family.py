@@ -239,7 +239,7 @@ class Eager(EagerAccess, Keras2):
             reasons.append("the model uses {}, whose random state is hidden in its kernels; use a tf.random.Generator "
                            "that is an attribute of its layer, or tf.random.uniform, normal, shuffle".format(
                                ", ".join(hidden)))
-        unlisted = self.engine.unlisted_variables(functions, self._known(model))
+        unlisted = self.engine.unlisted_variables(functions, [*known, *self._known(model)])
         if unlisted:
             reasons.append(UNLISTED.format(", ".join(unlisted)))
         return reasons
