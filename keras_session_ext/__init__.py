@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # what type checkers see of the names below; a test compares 
     from keras_session_ext.errors import StateMismatch as StateMismatch
     from keras_session_ext.errors import UnsupportedBackend as UnsupportedBackend
     from keras_session_ext.lifecycle.plot import plot_timeline as plot_timeline
+    from keras_session_ext.loop import SessionLoop as SessionLoop
     from keras_session_ext.policies.keep import KeepAll as KeepAll
     from keras_session_ext.policies.keep import KeepBest as KeepBest
     from keras_session_ext.policies.keep import KeepEvery as KeepEvery
@@ -47,7 +48,7 @@ if TYPE_CHECKING:  # what type checkers see of the names below; a test compares 
 __version__ = "0.2.0"
 
 _NAMES = {
-    "SessionCheckpoint": "callbacks", "SessionLogger": "callbacks",
+    "SessionCheckpoint": "callbacks", "SessionLogger": "callbacks", "SessionLoop": "loop",
     "EverySteps": "policies.save", "EveryEpochs": "policies.save", "EverySeconds": "policies.save",
     "OnBest": "policies.save", "OnSignal": "policies.save", "Overhead": "policies.overhead",
     "SavePolicy": "policies.save",

@@ -20,7 +20,7 @@ FLOORS = [
     {"launch.run_with_callbacks": "inside the script of run and prove"},
     {"proof": "two runs of a script compared"},
     {"config": "from a config to callbacks"},
-    {"callbacks": "Keras's hooks", "session_file": "saving outside fit"},
+    {"callbacks": "Keras's hooks", "loop": "the user's own loops", "session_file": "saving outside fit"},
     {"first_and_last_callbacks": "what stands around all others", "keras_callback_class": "ours as Keras's"},
     {"run": "when, what, where, keep, restore; the drivers"},
     {"state": "what a session is made of, one file per kind", "store.find_runs": "runs below a folder",

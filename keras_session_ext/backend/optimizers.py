@@ -24,6 +24,11 @@ def optimizers_of(model: Any, is_optimizer: Callable[[Any], bool]) -> List[Any]:
     return found
 
 
+def trained_variables(optimizer: Any) -> List[Any]:
+    """The variables that an optimizer was built for, where it knows them; of anything else, none."""
+    return list(getattr(optimizer, "_trainable_variables", None) or ()) if hasattr(optimizer, "learning_rate") else []
+
+
 def optimizer_settings(optimizers: List[Any]) -> Dict[str, str]:
     """The settings of a script's optimizers, as text."""
     made: Dict[str, str] = {}

@@ -31,7 +31,7 @@ _OF_THE_FIT = (
     "model", "loss", "data.source", "data.batch_size", "data.samples", "data.steps_per_epoch", "data.shuffle",
 )
 #: kinds that the begin of an epoch disturbs
-_DISTURBED = ("variables", "optimizer", "objects", "callbacks")
+_DISTURBED = ("variables", "optimizer", "objects", "callbacks", "loop")
 
 
 class Resume:
@@ -59,6 +59,12 @@ class Resume:
         if candidate is not None and "data" not in self._states:
             raise StateMismatch("The checkpoint {} was saved outside fit, and knows of no epoch to go on with. Call "
                                 "restore_session(model, path) before fit.".format(candidate.info.path))
+        if candidate is not None and (state.loop_variables.NAME in self._states) != (run.loop is not None):
+            raise StateMismatch(
+                "Stage {} of the run was {}, and is {} now. The fits and loops of a run must come in the same order at "
+                "every start: undo the change, or start in a new directory (or with restore='never'). The checkpoint: "
+                "{}".format(candidate.info.progress.stage, *(("a fit", "a loop") if run.loop is not None else (
+                    "a loop", "a fit")), candidate.info.path))
         self._states.setdefault(state.model_objects.NAME, state.model_objects.NOTHING)
         self.traced: Optional[TracedAttributes] = None
         self._random: Any = None  # comes back once the data is in place
@@ -126,7 +132,7 @@ class Resume:
             state.data.pass_over(states["data"], run)
         state.model_objects.begin_again(run.objects_script, run)  # as they were before the model was built
         self.traced = TracedAttributes(states["objects"], run)
-        for kind in state.KINDS:
+        for kind in state.kinds_of(run):
             if kind.NAME in self.report.kinds:
                 continue  # told already why it is not restored
             with self._naming(kind.NAME):
@@ -143,6 +149,8 @@ class Resume:
             self.report.because(reason)
         self._tell_missing("callbacks", state.callbacks.missing(states["callbacks"]))
         self._tell_missing("objects", states["objects"]["missing"])
+        if run.loop is not None:
+            self._tell_unlike_loop()
         return self._start_epoch(epochs, over)
 
     @contextlib.contextmanager
@@ -186,7 +194,7 @@ class Resume:
             self.report.because(reason)
 
     def _check(self, script: Dict[str, Any]) -> None:
-        problems = [problem for kind in state.KINDS if kind.NAME not in self.report.kinds
+        problems = [problem for kind in state.kinds_of(self._run) if kind.NAME not in self.report.kinds
                     for problem in kind.check(self._states[kind.NAME], self._run)]
         if problems:
             changes = ["Changed since then:"] + ["  - " + change for change in self.report.changes]
@@ -198,6 +206,14 @@ class Resume:
                     cause(self.candidate.fields["script"], script, problems), self.candidate.info.path), problems,
                 "\n".join((changes if len(changes) > 1 else []) + [
                     "Undo the change, or start in a new directory (or with restore='never')."]))
+
+    def _tell_unlike_loop(self) -> None:
+        told = self._states[state.loop_variables.NAME]
+        self._tell_missing(state.loop_variables.NAME, told["missing"])
+        changes, reasons = state.loop_variables.unlike(told, self._run)
+        self.report.changes += changes
+        for reason in reasons:
+            self.report.because(reason)
 
     def _tell_missing(self, kind: str, missing: List[str]) -> None:
         if missing:
@@ -274,7 +290,7 @@ class Resume:
 
     def apply(self) -> None:
         """Restores what the begin of an epoch, or a step that must not train, has disturbed."""
-        for kind in state.KINDS:
+        for kind in state.kinds_of(self._run):
             if kind.NAME in _DISTURBED:
                 kind.restore(self._states[kind.NAME], self._run)
 

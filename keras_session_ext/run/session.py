@@ -223,7 +223,7 @@ class Session:
     def _prepare(self) -> None:
         """What the first save needs is made behind training."""
         fields = dict(self._fields({}, False, ""), reasons=[], id=self.directory.new_id(0), parent=None)
-        self.saves.prepare(lambda: prepare(self.run, state.KINDS, fields, self.saves.encoder))
+        self.saves.prepare(lambda: prepare(self.run, state.kinds_of(self.run), fields, self.saves.encoder))
 
     def begin_epoch(self, epoch: int) -> None:
         """The loop begins an epoch, before any callback is told."""
@@ -266,7 +266,7 @@ class Session:
         self._epoch_begin_step = step
         run.epoch_over = False
         run.progress = self._now()._replace(epoch=epoch + 1, batch=0, step=step)
-        finished = run.stopping or epoch + 1 >= self._epochs
+        finished = run.stopping or 0 < self._epochs <= epoch + 1  # 0: a loop whose end is not known
         self.record.emit("epoch_finished", metrics=curves.logged(logs), **dict(place(run.progress), epoch=epoch))
         self.poll(logs, finished)
 
@@ -365,8 +365,8 @@ class Session:
     def _take_snapshot(self, logs: Dict[str, Any], finished: bool, reason: str) -> Snapshot:
         observe(self.run.model)  # the loop may have built it
         reasons, why = why_not_exact(self.run)
-        return take_snapshot(self.run, state.KINDS, dict(self._fields(logs, finished, reason), reasons=reasons),
-                             self.saves.encoder, why)
+        fields = dict(self._fields(logs, finished, reason), reasons=reasons)
+        return take_snapshot(self.run, state.kinds_of(self.run), fields, self.saves.encoder, why)
 
     def _fields(self, logs: Dict[str, Any], finished: bool, reason: str) -> Dict[str, Any]:
         run, progress = self.run, self._now()

@@ -118,9 +118,10 @@ def why_not_exact(run: state.Run) -> Tuple[List[str], Callable[[], List[str]]]:
     reasons = list(run.report.reasons) + state.data.why_not_exact(run) + attributes_when_traced.why_not_exact(run)
     if not run.progress.step:
         return reasons, _nothing_else
+    beside = ((), ()) if run.loop is None else run.loop.functions_and_variables()
     if run.family.any_thread:
-        return reasons, lambda: run.family.why_not_exact(run.model)
-    return reasons + run.family.why_not_exact(run.model), _nothing_else
+        return reasons, lambda: run.family.why_not_exact(run.model, *beside)
+    return reasons + run.family.why_not_exact(run.model, *beside), _nothing_else
 
 
 def _capture(run: state.Run, kinds: Sequence[ModuleType], count: int) -> Tuple[Dict[str, Any], List[Tensor]]:

@@ -81,6 +81,11 @@ def baseline(found: Attributes, before: Dict[str, str]) -> Dict[str, str]:
             if before.get(name, print_) == print_ and not _is_made_anew(found.values[name])}
 
 
+def is_generator(value: Any) -> bool:
+    """Whether it is a random generator of Python or NumPy."""
+    return isinstance(value, GENERATORS)
+
+
 def _is_made_anew(value: Any) -> bool:
     if isinstance(value, GENERATORS):
         return True
@@ -108,5 +113,3 @@ def lost(values: Dict[str, Any], found: Attributes) -> List[str]:
     """The names of values that were to be put back and are not there."""
     prints = found.fingerprints()
     return [name for name, value in values.items() if prints.get(name) != plain_values.fingerprint(value)]
-
-

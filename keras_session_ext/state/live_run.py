@@ -44,6 +44,7 @@ class Run:
         report: the resume report of this process.
         foreign: what the checkpoint was taken on, where that is not this Keras.
         structure: what run/structure.py made of its variables.
+        loop: the view of a loop of the script's own (state/loop_variables.py); None in a fit.
     """
 
     def __init__(self, family: Family, model: Any, peers: List[Any]):
@@ -73,6 +74,7 @@ class Run:
         self.foreign = ""
         self._tables: Any = None
         self.structure: Any = None
+        self.loop: Any = None
 
     @property
     def feed(self) -> Feed:

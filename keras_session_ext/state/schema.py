@@ -29,6 +29,11 @@ _OF_OBJECTS = Each(Each(ANY))
 _NUMBER = (int, np.integer)
 _SETTING = (str, bool, int, float, type(None))
 
+#: of a loop of the script's own: an open level, and what was iterated over
+_LEVEL = {"name": str, "index": int, "before": int, "made": int, "start": {"host": Each(dict)},
+          "iteration": (dict, type(None)), "chain": (str, type(None)), "drawn": int, "content": str, "generators": list}
+_READ = {"kind": str, "made": int, "drawn": int, "generators": list}
+
 #: name -> what it looks like; "?" behind a name: it may be missing
 _STATES: Dict[str, Any] = {
     "variables": {"model": _ARRAYS, "metrics": _ARRAYS, "layers?": list},
@@ -43,13 +48,19 @@ _STATES: Dict[str, Any] = {
     "random": {"host": Each(dict), "engine?": ANY, "keras?": ANY, "ops?": ANY},
     "data?": {
         "feed": {"passes": int, "consumed": int, "open": bool, "order": ANY, "iterators": int, "unread?": int,
-                 "start?": dict},
+                 "start?": dict, "levels?": Each(_LEVEL, list), "read?": Each(_READ),
+                 "iterators_of_loop?": Each(_LEVEL)},
         "describe": dict.fromkeys(
             ("source", "batch_size", "samples", "batches", "steps_per_epoch", "shuffle"), _SETTING),
         "training_source": (dict, type(None)),
         "validation_source": (dict, type(None)), "content": Each(str), "validation_iterators": int,
         "validation_unread?": int,
         "epoch_over": bool, "epoch_logs": Each((*_ARRAY, float, int))},
+    "loop?": {
+        "models": Each({"variables": dict, "optimizer": dict, "objects": dict}),
+        "objects": Each({"kind": str, "arrays": Each(_ARRAY, list), "trains": list}),
+        "own": Each(ANY), "values": Each({"value": ANY, "tensors": _TEXTS, "named": _TEXTS}), "attributes": dict,
+        "begun": Each(str), "missing": _TEXTS},
 }
 _FIELDS: Dict[str, Any] = {
     "versions": {"family": str, "keras": str, "engine": str}, "reasons": _TEXTS}

@@ -71,6 +71,10 @@ class Walk:
         found.update(self._class(type(subject), prefix + type(subject).__name__, depth))
         return found
 
+    def place(self, holder: Any, key: Any, value: Any, name: str) -> Places:
+        """Of a value that stands in a variable."""
+        return self._place(holder, key, value, name, _DEPTH)
+
     def methods(self, kind: type) -> List[Tuple[str, types.FunctionType]]:
         """The methods that are the user's own."""
         if kind not in self._methods:
@@ -90,7 +94,8 @@ class Walk:
             return {name: (holder, key, value)}
         if isinstance(value, type):
             return self._class(value, name, depth)
-        if isinstance(value, _STATELESS) or _is_builtin(value) or id(value) in self._listed:
+        if isinstance(value, _STATELESS) or _is_builtin(value) or id(value) in self._listed or str(
+                type(value).__module__).startswith(_OURS):
             return {}
         if self._family.as_array(value) is not None:
             return {name: (holder, key, value)}
@@ -114,7 +119,7 @@ class Walk:
             return self._of_framework(holder, key, value, name, depth)
         if type(value).__module__.split(".")[0] in _STATELESS_MODULES:
             return {}
-        if depth and _is_helper(value):
+        if depth and is_helper(value):
             return self.places(value, (), name + ".", depth - 1)
         return {name: (holder, key, value)}
 
@@ -125,7 +130,7 @@ class Walk:
             return {name: (own[1], OWN_STATE, own[0]())}
         if self._family.has_hidden_state(value):
             return {name: (holder, key, value)}
-        if depth and not self._family.is_framework_class(type(value)) and _is_helper(value):
+        if depth and not self._family.is_framework_class(type(value)) and is_helper(value):
             return self.places(value, (), name + ".", depth - 1)
         return {}
 
@@ -261,7 +266,7 @@ def is_users(kind: type) -> bool:
         module not in ("builtins", "random", "collections") and not module.startswith(("numpy", "_", _OURS)))
 
 
-def _is_helper(value: Any) -> bool:
+def is_helper(value: Any) -> bool:
     """An object of the user's own class, whose attributes are its state."""
     return not isinstance(value, (list, tuple, dict)) and hasattr(value, "__dict__") and is_users(type(value))
 

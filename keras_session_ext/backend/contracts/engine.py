@@ -129,6 +129,19 @@ class Engine(abc.ABC):
         """The variables within an object of the engine's that is no variable, such as a generator; None for others."""
         return None
 
+    def tensor_like(self, array: np.ndarray, live: Any, make: Callable[[np.ndarray], Any]) -> Any:
+        """A tensor with this value, to take the place of one that a variable of the script holds.
+
+        Args:
+            array: the value.
+            live: what the variable holds now; None where that is no tensor.
+            make: the family's `to_tensor`.
+
+        Returns:
+            `live` itself where tensors are changed in place, and others may hold it, too; else a new one.
+        """
+        return make(array)
+
     def traces(self, functions: Sequence[Any]) -> int:
         """How many graphs or programs were made of these functions."""
         return 1

@@ -131,8 +131,14 @@ class Family(FitAccess, SessionAccess):
         """Puts it back; returns what could not be, as reasons."""
 
     @abc.abstractmethod
-    def why_not_exact(self, model: Any) -> List[str]:
-        """Reasons why the model's random numbers or hidden state cannot be repeated; asked after the first step."""
+    def why_not_exact(self, model: Any, functions: Sequence[Any] = (), known: Sequence[Any] = ()) -> List[str]:
+        """Reasons why the model's random numbers or hidden state cannot be repeated; asked after the first step.
+
+        Args:
+            model: the model.
+            functions: of the script's own, that the framework has made graphs of.
+            known: variables that are captured beside the model's.
+        """
 
     # -- other callbacks, and Python objects they hold
 

@@ -74,6 +74,16 @@ class Torch(Engine):
             return {key: self._tensors(item) for key, item in value.items()}
         return type(value)(map(self._tensors, value)) if type(value) in (list, tuple) else value
 
+    def tensor_like(self, array: np.ndarray, live: Any, make: Callable[[np.ndarray], Any]) -> Any:
+        made = self._over(np.array(array))
+        if not isinstance(live, self._torch.Tensor):
+            return made
+        whole = live.untyped_storage().nbytes() == live.numel() * live.element_size()
+        if not whole or live.shape != made.shape or live.dtype != made.dtype or not live.is_leaf:
+            return made.to(live.device)  # a part of other data is left alone
+        with self._torch.no_grad():
+            return live.copy_(made)
+
     def buffers(self, subject: Any, known: Sequence[Any]) -> Dict[str, Any]:
         """Buffers of the layer and of modules of torch in it, parameters that Keras does not track, and gradients."""
         if self._tracked[0] is not known:  # the same for all layers, of which there may be a thousand

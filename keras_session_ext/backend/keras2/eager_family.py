@@ -246,10 +246,9 @@ class Eager(EagerAccess, Keras2):
                         found.append(one)
         return found
 
-    def why_not_exact(self, model: Any) -> List[str]:
-        """Reasons why the model's random numbers cannot be repeated; asked after the first step."""
+    def why_not_exact(self, model: Any, functions: Sequence[Any] = (), known: Sequence[Any] = ()) -> List[str]:
         step = self._steps.get(model)
-        functions = [step.function if step is not None else None, getattr(model, "test_function", None)]
+        functions = [step.function if step is not None else None, getattr(model, "test_function", None), *functions]
         if isinstance(self._running.feed, OlderKeras2Feed):
             functions.append(self._running.feed.test_function)
         reasons = []
@@ -261,7 +260,7 @@ class Eager(EagerAccess, Keras2):
             reasons.append("the model uses {}, whose random state is hidden in its kernels; use a tf.random.Generator "
                            "that is an attribute of its layer, or tf.random.uniform, normal, shuffle".format(
                                ", ".join(hidden)))
-        unlisted = self.engine.unlisted_variables(functions, self._known(model))
+        unlisted = self.engine.unlisted_variables(functions, [*known, *self._known(model)])
         if unlisted:
             reasons.append(UNLISTED.format(", ".join(unlisted)))
         return reasons

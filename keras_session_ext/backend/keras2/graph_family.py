@@ -156,11 +156,10 @@ class Graph(GraphAccess, Keras2):
         known = self._kernels.get(model)
         return [] if known is None or state is None else known.restore(state)
 
-    def why_not_exact(self, model: Any) -> List[str]:
-        """Reasons why the model's random numbers, or this Keras itself, cannot be repeated."""
-        known = self._kernels.get(model)
+    def why_not_exact(self, model: Any, functions: Sequence[Any] = (), known: Sequence[Any] = ()) -> List[str]:
+        kernels = self._kernels.get(model)
         tests = any(getattr(model, name, None) is not None for name in ("test_function", "predict_function"))
-        reasons = known.why_not_exact(tests) if known is not None else []
+        reasons = kernels.why_not_exact(tests) if kernels is not None else []
         return reasons + (self._not_repeatable(model) if self.name == "keras" else [])
 
     def _not_repeatable(self, model: Any) -> List[str]:

@@ -291,15 +291,14 @@ class Keras3(Keras3Access, SharedFamily):
 
         return global_state.get_global_attribute("global_seed_generator")
 
-    def why_not_exact(self, model: Any) -> List[str]:
-        """Reasons why the model's random numbers cannot be repeated; asked after the first step."""
-        functions, reasons = [model.train_function, getattr(model, "test_function", None)], []
+    def why_not_exact(self, model: Any, functions: Sequence[Any] = (), known: Sequence[Any] = ()) -> List[str]:
+        functions, reasons = [model.train_function, getattr(model, "test_function", None), *functions], []
         hidden = self.engine.hidden_random_ops(functions)
         if hidden:
             reasons.append("the model uses {}, whose random state is hidden in its kernels; use keras.random with a "
                            "SeedGenerator".format(", ".join(hidden)))
         leaves = self.model_variables(model) + self.metric_variables(model) + self.optimizer_variables(model)
-        known = [leaf.variable for leaf in leaves] + [
+        known = [*known, *(leaf.variable for leaf in leaves)] + [
             generator.state for generator in [self._global_seed_generator()] if generator is not None]
         if self.engine.name == "torch" and getattr(model, "jit_compile", False):
             reasons.append("torch.compile (jit_compile=True) makes other kernels once it has seen batches of other "

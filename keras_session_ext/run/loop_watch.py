@@ -1,0 +1,179 @@
+"""What a loop of the script's own leads to: its frames, its first model, the data it follows; what is not known."""
+
+import gc
+from types import FrameType
+from typing import Any, Dict, List, Optional
+
+import numpy as np
+
+from keras_session_ext.backend.feeds.followed_data import Data
+from keras_session_ext.backend.hooks import frame_scopes
+from keras_session_ext.errors import ConfigError
+from keras_session_ext.run.loop_feed import Level, LoopFeed
+from keras_session_ext.run.loop_iterator import LoopIterator
+from keras_session_ext.run.session import Session
+from keras_session_ext.state import nested_tensors, walk_objects
+from keras_session_ext.state.live_names import Found, models_in
+from keras_session_ext.state.loop_variables import LoopView
+from keras_session_ext.state.walk_objects import GENERATORS
+
+_UNFOLLOWED = ("{0} draws a new order each time it is read, and is read outside of a level; write "
+               "loop.batches({0})")
+_OPAQUE = "{} ({}) cannot be captured; keep plain values, or offer get_state and set_state"
+
+
+class LoopWatch:
+    """Looks at the variables of one `SessionLoop`.
+
+    Args:
+        session: of the run.
+        model: whose weights plain Keras is to find; None: the first one that is found.
+        named: what the script names itself.
+        watch: whether variables are looked at.
+        stateless: on JAX the variable that holds the state of the model; None: it is found by its shapes.
+
+    Attributes:
+        model: as given.
+        iterators: of `loop.iterator`, by name.
+        known: id of what is iterated over -> its data.
+        checked: places of loops that were looked at.
+    """
+
+    def __init__(self, session: Session, model: Any, named: Dict[str, Any], watch: bool, stateless: Optional[str]):
+        self._session = session
+        self.model = model
+        self._named, self._watch, self._stateless = named, watch, stateless
+        self._feed: Optional[LoopFeed] = None
+        self.iterators: Dict[str, LoopIterator] = {}
+        self.known: Dict[int, Data] = {}
+        self.checked: set = set()
+
+    def data_of(self, source: Any) -> Data:
+        """What is followed of an object: the same for the same object."""
+        if id(source) not in self.known:
+            self.known[id(source)] = Data(source)
+        return self.known[id(source)]
+
+    def begin(self, feed: LoopFeed) -> LoopView:
+        """A stage begins: what its variables lead to, as the state kinds see it."""
+        self._feed = feed
+        feed.told = self.why_not_exact
+        return LoopView(self._session.run, self.scopes, self._named, self._ours)
+
+    def first_model(self, frame: FrameType) -> Any:
+        """The model that plain Keras is to find in the file; one without layers where there is none."""
+        if self.model is not None:
+            return self.model
+        family = self._session.family
+        found = models_in(family, self._scopes_of([frame]), self._named)
+        return found[0] if found else family.keras.Sequential()
+
+    def scopes(self) -> List[Any]:
+        """The live variables of now."""
+        levels = self._feed.levels if self._feed is not None else []
+        if not levels:
+            return []
+        found = frame_scopes.frames_between(levels[0].frame, levels[-1].frame)
+        return self._scopes_of(found + [level.frame for level in levels])
+
+    def _scopes_of(self, found: List[FrameType]) -> List[Any]:
+        if not self._watch:
+            return []
+        return frame_scopes.scopes([one for number, one in enumerate(found) if one not in found[:number]])
+
+    def generators(self) -> Dict[str, Any]:
+        """Random generators of Python and NumPy that variables hold, or objects in variables: name -> generator."""
+        found: Dict[str, Any] = {}
+        for scope in self.scopes():
+            for name, value in scope.values.items():
+                within = vars(value) if walk_objects.is_helper(value) and not isinstance(value, type) else {}
+                found.update({scope.prefix + name + "." + inner: one for inner, one in within.items()
+                              if isinstance(one, GENERATORS)})
+                if isinstance(value, GENERATORS):
+                    found[scope.prefix + name] = value
+        return found
+
+    def set_generators(self, states: Dict[str, Any]) -> None:
+        """Gives them the states of copies."""
+        for name, live in self.generators().items():
+            if type(states.get(name)) is type(live):
+                nested_tensors.in_place(states[name], live)
+
+    def is_bound_outside(self, source: Any) -> bool:
+        """Whether a variable holds it that was bound before the innermost level: it goes on there."""
+        outer = self._feed.levels[:-1] if self._feed is not None else []
+        return any(value is source for scope in self._scopes_of([level.frame for level in outer])
+                   for value in scope.values.values()) if outer else False
+
+    def _ours(self) -> List[Any]:
+        """Objects that are followed, and so are no state of the script's."""
+        assert self._feed is not None
+        followed = [level.data for level in self._feed.levels] + list(self._feed.read.values())
+        return [data.source for data in followed if data.is_iterator] + [self._session]
+
+    def why_not_exact(self) -> List[str]:
+        """What is known against a resume from here; asked at a save, before anything is captured."""
+        run, feed = self._session.run, self._feed
+        assert feed is not None
+        found = run.loop.look(keep=True)
+        followed = {id(one.data.source) for one in self.iterators.values()} | {
+            id(data.source) for data in feed.read.values()}
+        if run.progress.step:
+            self.sync()
+        reasons = [_OPAQUE.format(*one) for one in found.opaque]
+        for name, value in found.iterated.items():
+            if id(value) not in followed and self.data_of(value).hidden_order():
+                reasons.append(_UNFOLLOWED.format(name))
+        return reasons
+
+    # -- JAX's stateless loops
+
+    def sync(self) -> None:
+        """Gives the model the weights that the loop has in a variable of its own."""
+        run = self._session.run
+        if run.family.engine.name != "jax" or not run.model.variables:
+            return
+        held = self._stateless_value(run.loop.look(keep=True))
+        if held is None:
+            return
+        parts = [(run.model.trainable_variables, held[0]), (run.model.non_trainable_variables, held[1])]
+        for variables, values in parts:
+            run.family.engine.assign(list(variables), [np.array(value) for value in values])
+
+    def _stateless_value(self, found: Found) -> Any:
+        if self._stateless is not None:
+            names = [name for name in found.values if name.split(".")[-1] == self._stateless]
+            if not names:
+                raise ConfigError("SessionLoop(stateless={!r}): the loop reads no variable of this name.".format(
+                    self._stateless))
+            return found.values[names[0]].live
+        for held in found.values.values():
+            if self._fits(held.live):
+                return held.live
+        return None
+
+    def _fits(self, value: Any) -> bool:
+        model = self._session.run.model
+        return isinstance(value, (tuple, list)) and len(value) >= 2 and all(
+            isinstance(part, (tuple, list)) and list(map(np.shape, part)) == [tuple(one.shape) for one in variables]
+            for part, variables in zip(value, (model.trainable_variables, model.non_trainable_variables)))
+
+
+def check_wrapped(iterator: Any, level: Level) -> None:
+    """Refuses what counts or cuts the items of a level behind its back.
+
+    Raises:
+        ConfigError: it says what to write.
+    """
+    holders = [type(one).__name__ for one in gc.get_referrers(iterator)]
+    around = [one for held in gc.get_referrers(iterator) if type(held) is tuple for one in gc.get_referrers(held)]
+    for name in holders + [type(one).__name__ for one in around]:
+        if name == "enumerate":
+            raise ConfigError("enumerate(loop.{0}(…)) begins to count anew after a resume. Write loop.enumerate(…) "
+                              "instead.".format(level.word))
+        if name in ("zip", "islice", "map", "filter"):
+            raise ConfigError("{0}(loop.{1}(…)) hides where the loop stands. Write the loop around loop.{1}(…) itself, "
+                              "and leave it by `break`.".format(name, level.word))
+    if not frame_scopes.is_loop(level.frame):
+        raise ConfigError("loop.{0}(…) is read by no `for` of the script. Write `for item in loop.{0}(…)`, or "
+                          "loop.iterator(…) for next().".format(level.word))

@@ -1,0 +1,334 @@
+"""The variables of a loop of the script's own, and all that they lead to; nothing of a fit's.
+
+The model that plain Keras finds in the file is captured as that of a fit is, by
+the other kinds. Here is the rest: further models, each by these same kinds,
+optimizers, metrics, what has a state of its own, plain values that have changed
+since the loop began, helpers.
+"""
+
+import contextlib
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+
+import numpy as np
+
+from keras_session_ext.backend.hooks.frame_scopes import Scope
+from keras_session_ext.backend.optimizers import trained_variables
+from keras_session_ext.errors import StateMismatch
+from keras_session_ext.state import (
+    attribute_changes,
+    model_objects,
+    nested_tensors,
+    optimizer,
+    plain_values,
+    set_attributes,
+    variables,
+)
+from keras_session_ext.state.live_names import Found, Held, Look
+from keras_session_ext.state.live_run import Run
+
+NAME = "loop"
+
+_MODEL_KINDS = (variables, optimizer, model_objects)
+#: arrays so small are kept whether they have changed or not: a process may make them anew
+_SMALL_BYTES = 1 << 16
+#: of what is larger no copy is kept
+_LARGE_BYTES = 1 << 24
+
+
+class LoopView:
+    """What the kind asks of a loop.
+
+    Args:
+        run: the live run.
+        scopes: gives the live variables of now.
+        named: what the script names itself.
+        ours: gives objects that are no state of the script's.
+
+    Attributes:
+        begun: fingerprints of what the script says of plain values, those of attributes behind "attribute ".
+        is_complete: whether all levels of the checkpoint are open again, so that nothing of it may be missing.
+    """
+
+    def __init__(self, run: Run, scopes: Callable[[], List[Scope]], named: Dict[str, Any],
+                 ours: Callable[[], List[Any]]):
+        self._run = run
+        self.scopes = scopes
+        self.named = named
+        self._ours = ours
+        self._runs: Dict[int, Run] = {}
+        self._looked: Optional[Found] = None
+        self.begun: Dict[str, str] = {}
+        self._script: Dict[str, Held] = {}
+        self.is_complete = False
+
+    def look(self, keep: bool = False) -> Found:
+        """What there is now.
+
+        Args:
+            keep: the next look, at the same place, is this one.
+        """
+        found, self._looked = self._looked, None
+        if found is None:
+            found = Look(self._run, self._ours()).all(self.scopes(), self.named)
+        if keep:
+            self._looked = found
+        return found
+
+    def functions_and_variables(self) -> Tuple[List[Any], List[Any]]:
+        """What TensorFlow has made graphs of, and the variables that are captured beside the first model's."""
+        found, family = self.look(keep=True), self._run.family
+        known = [one for _, leaves in found.objects.values() for one in leaves]
+        for model in found.models.values():
+            known += [leaf.variable for leaf in [
+                *family.model_variables(model), *family.metric_variables(model), *family.optimizer_variables(model)]]
+        return found.functions, known
+
+    def run_of(self, model: Any) -> Run:
+        """One of the further models, as the other kinds see it."""
+        if id(model) not in self._runs:
+            made = self._runs[id(model)] = Run(self._run.family, model, [])
+            if self._run.trains:
+                made.feed = self._run.feed
+            model_objects.begin(made)
+        made = self._runs[id(model)]
+        made.report, made.progress = self._run.report, self._run.progress
+        return made
+
+    def begin(self) -> Found:
+        """Remembers what the script says of each plain value; what every process makes anew is captured in any case."""
+        found = self.look()
+        for model in found.models.values():
+            self.run_of(model)
+        said = {name: held for name, held in found.values.items() if not _is_small(held.packed.value)}
+        self.begun = {name: plain_values.fingerprint(held.packed.value) for name, held in said.items()}
+        self._script = {name: held._replace(packed=_copy_of(held.packed)) for name, held in said.items()}
+        read = attribute_changes.read(found.places, self._run)
+        self.begun.update({"attribute " + name: print_ for name, print_ in read.fingerprints().items()
+                           if not _is_small(read.values[name])})
+        return found
+
+
+    def script_value(self, name: str) -> Tuple[Any, Optional[nested_tensors.Packed]]:
+        """What a variable held when the loop began: the object, and a copy of it where it is not large."""
+        held = self._script.get(name)
+        return (None, None) if held is None else (held.live, held.packed)
+
+
+def _copy_of(packed: nested_tensors.Packed) -> nested_tensors.Packed:
+    large = sum(array.nbytes for _, array in plain_values.flatten(packed.value)[1]) > _LARGE_BYTES
+    return packed if large else nested_tensors.Packed(plain_values.copy(packed.value), packed.tensors, packed.named)
+
+
+def _view(run: Run) -> LoopView:
+    view = run.loop
+    assert isinstance(view, LoopView)
+    return view
+
+
+def _is_small(value: Any) -> bool:
+    """Arrays, tensors and generators, and lists of such; numbers and text are the script's to say."""
+    if isinstance(value, dict):
+        return any(map(_is_small, value.values()))
+    if isinstance(value, (list, tuple)):
+        return any(map(_is_small, value))
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.nbytes <= _SMALL_BYTES
+    return attribute_changes.is_generator(value)
+
+
+def capture(run: Run) -> Dict[str, Any]:
+    view = _view(run)
+    found = view.look()
+    state: Dict[str, Any] = {"models": {}, "objects": {}, "own": {}, "values": {}, "attributes": {}, "begun": {},
+                             "missing": ["{} ({})".format(*one) for one in found.opaque]}
+    for name, model in found.models.items():
+        inner = view.run_of(model)
+        state["models"][name] = {kind.NAME: kind.capture(inner) for kind in _MODEL_KINDS}
+    for name, (value, leaves) in found.objects.items():
+        arrays = run.family.engine.read(leaves) if leaves else []
+        state["objects"][name] = {"kind": type(value).__name__, "arrays": list(arrays),
+                                  "trains": trained_by(value, found, run)}
+    for name, own in found.owns.items():
+        state["own"][name] = plain_values.copy(own.get())
+    for name, held in found.values.items():
+        print_ = plain_values.fingerprint(held.packed.value)
+        if view.begun.get(name) == print_:
+            state["begun"][name] = print_
+        else:
+            state["values"][name] = plain_values.copy(held.packed.plain())
+    _capture_attributes(state, found, run)
+    return state
+
+
+def _capture_attributes(state: Dict[str, Any], found: Found, run: Run) -> None:
+    begun = {name[len("attribute "):]: print_ for name, print_ in _view(run).begun.items()
+             if name.startswith("attribute ")}
+    read = attribute_changes.read(found.places, run)
+    changed, large = attribute_changes.changed(read, begun)
+    state["attributes"] = changed
+    state["missing"] += large
+
+
+def trained_by(value: Any, found: Found, run: Run) -> List[List[Any]]:
+    """Which variables an optimizer trains: [name of the model, number]."""
+    wanted = set(map(id, trained_variables(value)))
+    made: List[List[Any]] = []
+    for name, leaves in _variables_by_name(found, run):
+        made += [[name, number] for number, one in enumerate(leaves) if id(one) in wanted]
+    return made
+
+
+def _variables_by_name(found: Found, run: Run) -> Iterator[Tuple[str, List[Any]]]:
+    yield "", [leaf.variable for leaf in run.family.model_variables(run.model)]
+    for name, model in found.models.items():
+        yield name, [leaf.variable for leaf in run.family.model_variables(model)]
+
+
+# -- restoring
+
+
+def check(state: Dict[str, Any], run: Run) -> List[str]:
+    """What variables lead to already; within the loop others come, and are checked then."""
+    if run.foreign:
+        return ["the loop goes on only on the Keras and the engine that it was taken on, {}".format(run.foreign)]
+    found, problems = _view(run).look(), []
+    build(state, found, run)
+    for name, stored in state["models"].items():
+        if found.model(name) is not None:
+            inner = _view(run).run_of(found.model(name))
+            problems += ["{}: {}".format(name, one) for kind in _MODEL_KINDS for one in kind.check(
+                stored[kind.NAME], inner)]
+    for name, stored in state["objects"].items():
+        value, leaves = found.object(name)
+        problems += [] if value is None else _differences(name, stored, leaves)
+    return problems
+
+
+def _differences(name: str, stored: Dict[str, Any], leaves: List[Any]) -> List[str]:
+    then = [tuple(np.shape(array)) for array in stored["arrays"]]
+    now = [tuple(leaf.shape) for leaf in leaves]
+    if then == now:
+        return []
+    return ["{} ({}): {} variables of shapes {} in the checkpoint, {} now. Build it before the loop, such as "
+            "optimizer.build(model.trainable_variables)".format(name, stored["kind"], len(then), then[:4], now[:4])]
+
+
+def build(state: Dict[str, Any], found: Found, run: Run) -> None:
+    """Makes the slots of optimizers that have none yet: for the variables that they trained at the checkpoint."""
+    known = dict(_variables_by_name(found, run))
+    for name, stored in state["objects"].items():
+        value = found.object(name)[0]
+        if value is None or not stored["trains"] or getattr(value, "built", True) or not hasattr(value, "build"):
+            continue
+        wanted = [known[whose][number] for whose, number in stored["trains"]
+                  if number < len(known.get(whose, ()))]
+        with contextlib.suppress(Exception):  # the difference is told then
+            value.build(wanted)
+            found.objects[name] = value, run.family.held_variables(value, set()) or []
+
+
+def restore(state: Dict[str, Any], run: Run) -> None:
+    view = _view(run)
+    found = view.look()
+    build(state, found, run)
+    _restore_objects(state, found, run)
+    _restore_values(state, found, run)
+    set_attributes.put(None, found.places, state["attributes"], run)
+    if view.is_complete:
+        _verify(state, run)
+
+
+def _restore_objects(state: Dict[str, Any], found: Found, run: Run) -> None:
+    missing = []
+    for name, stored in state["models"].items():
+        model = found.model(name)
+        if model is None:
+            missing.append(name)
+            continue
+        for kind in _MODEL_KINDS:
+            kind.restore(stored[kind.NAME], _view(run).run_of(model))
+    for name, stored in state["objects"].items():
+        value, leaves = found.object(name)
+        if value is None:
+            missing.append(name)
+            continue
+        for problem in _differences(name, stored, leaves):
+            raise StateMismatch(problem)
+        if leaves:
+            run.family.engine.assign(leaves, stored["arrays"])
+    for name, stored in state["own"].items():
+        own = found.own(name)
+        if own is None:
+            missing.append(name)
+        else:
+            own.put(plain_values.copy(stored))
+    if missing and _view(run).is_complete:
+        raise StateMismatch("No variable of the loop leads any more to what the checkpoint holds as {}. Give it the "
+                            "name it had, or name it in state=.".format(", ".join(missing)))
+
+
+def _verify(state: Dict[str, Any], run: Run) -> None:
+    """All variables have the values of the checkpoint now, or the report says which do not."""
+    found = _view(run).look()
+    lost = [name for name, stored in state["values"].items() if name not in found.values or plain_values.fingerprint(
+        found.values[name].packed.value) != plain_values.fingerprint(stored["value"])]
+    read = attribute_changes.read(found.places, run)
+    for name in lost + attribute_changes.lost(state["attributes"], read):
+        run.report.because("{} could not be put back; offer get_state and set_state, or name it in state=".format(
+            name))
+
+
+def _restore_values(state: Dict[str, Any], found: Found, run: Run) -> None:
+    for name, stored in state["values"].items():
+        held, copied = found.values.get(name), plain_values.copy(stored)
+        holder, key, live = (held.holder, held.key, held.live) if held is not None else (*_holder(name, run), None)
+        if holder is None:
+            continue
+        with contextlib.suppress(TypeError):  # a tuple with names: only a variable that holds one knows its class
+            _put(holder, key, live, nested_tensors.unpack(copied, live, run.family))
+    for name in state["begun"]:  # what the way back has changed has the script's own value again
+        held, (live, packed) = found.values.get(name), _view(run).script_value(name)
+        if held is None or packed is None or plain_values.fingerprint(held.packed.value) == state["begun"][name]:
+            continue
+        _put(held.holder, held.key, held.live, nested_tensors.unpack(
+            {**packed.plain(), "value": plain_values.copy(packed.value)}, live, run.family))
+
+
+def _put(holder: Any, key: Any, live: Any, value: Any) -> None:
+    if value is not live and holder is not None:
+        if isinstance(holder, (dict, list)):
+            holder[key] = value
+        elif not isinstance(holder, tuple):
+            setattr(holder, key, value)
+
+
+def _holder(name: str, run: Run) -> Tuple[Any, str]:
+    """Where a variable belongs that is not bound yet."""
+    view = _view(run)
+    if name.startswith("state."):
+        return view.named, name[len("state."):]
+    best: Tuple[Any, str] = (None, "")
+    for scope in view.scopes():
+        if name.startswith(scope.prefix):
+            rest = name[len(scope.prefix):]
+            if rest.isidentifier() and (scope.prefix or best[0] is None):
+                best = scope.holder, rest
+    return best
+
+
+def unlike(state: Dict[str, Any], run: Run) -> Tuple[List[str], List[str]]:
+    """What the script says differently: lines for numbers and text, reasons against an exact resume for the rest."""
+    view, changes, reasons = _view(run), [], []
+    for name, print_ in state["begun"].items():
+        now = view.begun.get(name, print_)
+        if now != print_:
+            changes.append("{}: another value than at the checkpoint".format(name))
+            if not is_setting(view, name):
+                reasons.append("{} is not what it was at the checkpoint; seed what makes it".format(name))
+    return changes, reasons
+
+
+def is_setting(view: LoopView, name: str) -> bool:
+    """Whether a variable holds a number or text."""
+    held = view.look(keep=True).values.get(name)
+    return held is not None and isinstance(held.packed.value, (bool, int, float, str, type(None)))

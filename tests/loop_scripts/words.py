@@ -1,0 +1,207 @@
+"""What bad input gets: each case prints the error, or what came out."""
+
+import itertools
+import sys
+import tempfile
+
+import keras
+import numpy as np
+
+import keras_session_ext as kse
+
+model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+model.compile("sgd", "mse")
+
+
+def made(folder=None, **more):
+    return kse.SessionLoop(folder or tempfile.mkdtemp(), verbose=0, background=False, **more)
+
+
+def bare_enumerate():
+    for _ in enumerate(made().epochs(2)):
+        pass
+
+
+def enumerate_within():
+    loop = made()
+    for _ in loop.epochs(2):
+        for _ in loop.batches(enumerate([1, 2])):
+            pass
+
+
+def bare_zip():
+    for _ in zip(made().epochs(2), range(2)):
+        pass
+
+
+def bare_islice():
+    for _ in itertools.islice(made().epochs(), 2):
+        pass
+
+
+def opened_twice():
+    loop = made()
+    level = loop.epochs(2)
+    for _ in level:
+        pass
+    for _ in level:
+        pass
+
+
+def read_by_next():
+    next(iter(made().epochs(2)))
+
+
+def nothing_to_iterate():
+    made().batches(object())
+
+
+def unknown_argument():
+    made(objects={})
+
+
+def within_a_fit():
+    class Loops(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            for _ in made().epochs(1):
+                pass
+
+    model.fit(np.zeros((4, 2)), np.zeros((4, 1)), verbose=0, callbacks=[Loops()])
+
+
+def another_loop():
+    folder = tempfile.mkdtemp()
+
+    def first():
+        loop = made(folder, save=kse.EverySteps(1))
+        for _ in loop.epochs(2):
+            for number in loop.batches(range(3)):
+                if number == 2:
+                    raise KeyError
+
+    def second():
+        loop = made(folder, save=kse.EverySteps(1))
+        for _ in loop.epochs(2):
+            for _ in loop.enumerate(range(3)):
+                pass
+
+    try:
+        first()
+    except KeyError:
+        second()
+
+
+def a_fit_in_the_place_of_a_loop():
+    folder = tempfile.mkdtemp()
+    for _ in made(folder).epochs(1):
+        pass
+    model.fit(np.zeros((4, 2)), np.zeros((4, 1)), verbose=0, callbacks=[kse.SessionCheckpoint(folder, verbose=0)])
+
+
+def a_smaller_source():
+    folder = tempfile.mkdtemp()
+
+    def train(count, stop):
+        loop = made(folder, save=kse.EverySteps(1))
+        for _ in loop.epochs(1):
+            for number in loop.batches(range(count)):
+                if number == stop:
+                    raise KeyError
+
+    try:
+        train(6, 5)
+    except KeyError:
+        train(3, -1)
+
+
+def without_looking():
+    folder, kept = tempfile.mkdtemp(), {"count": 0}
+
+    def train(stop):
+        loop = made(folder, save=kse.EverySteps(1), watch=False, state=kept)
+        unseen = 0
+        for _ in loop.epochs(1):
+            for number in loop.batches(range(6)):
+                kept["count"] += 1
+                unseen += 1
+                if number == stop:
+                    raise KeyError
+        return unseen
+
+    try:
+        train(3)
+    except KeyError:
+        kept["count"] = 0
+    print("OUT", train(-1), kept["count"])
+
+
+def a_break_and_its_stages():
+    folder = tempfile.mkdtemp()
+
+    def train(stop):
+        loop = made(folder, save=kse.EverySteps(1))
+        seen, tried = [], 0
+        for epoch in loop.epochs():
+            tried += 1
+            for number in loop.batches(range(4)):
+                seen.append((epoch, number))
+                if len(seen) == stop:
+                    raise KeyError
+            if epoch == 1:
+                break
+        for number in loop.batches(range(3)):
+            seen.append(number)
+            if len(seen) == stop:
+                raise KeyError
+        with loop:
+            for _ in loop.epochs():
+                seen.append("last")
+                if len(seen) >= 13:
+                    break
+        return seen, tried
+
+    whole = train(0)
+    for stop in (3, 7, 10, 0):
+        try:
+            out = train(stop)
+        except KeyError:
+            continue
+    print("OUT", out == whole, len(out[0]))
+
+
+def a_counted_iterator():
+    folder = tempfile.mkdtemp()
+
+    def train(stop):
+        loop = made(folder, save=kse.EverySteps(1))
+        random = np.random.default_rng(1)
+        extra, seen = loop.iterator(iter(lambda: int(random.integers(100)), -1)), []
+        for _ in loop.epochs(2):
+            for number in loop.batches(range(3)):
+                seen.append((number, next(extra)))
+                if len(seen) == stop:
+                    raise KeyError
+        return seen
+
+    try:
+        train(4)
+    except KeyError:
+        out = train(0)
+    folder = tempfile.mkdtemp()
+    whole = train(0)
+    print("OUT", out == whole)
+
+
+def a_save_that_was_asked_for():
+    loop = made(save=kse.EveryEpochs(10))
+    for _ in loop.epochs(2):
+        for number in loop.batches(range(3)):
+            if number == 1:
+                loop.save()
+    print("OUT", [info.reason for info in loop.checkpoints])
+
+
+try:
+    globals()[sys.argv[1]]()
+except (kse.SessionError, TypeError) as error:
+    print("ERROR {}: {}".format(type(error).__name__, error))
