@@ -441,7 +441,7 @@ def state_of(model):
     if members.MEMBERS[members.current()].devices:
         leaves += family.metric_variables(model)
         parts = [part for leaf in leaves for part in devices.parts_of(leaf.variable)]
-        return devices.sha256(parts + list(flat(model.predict_on_batch(_xy()[0][:BATCH]))))
+        return devices.sha256(parts + flat(model.predict(_xy()[0][:2 * BATCH], batch_size=BATCH, verbose=0)))
     digest = hashlib.sha256()
     for leaf, array in zip(leaves, family.read(leaves)):
         digest.update("{} {}".format(array.dtype, array.shape).encode())
