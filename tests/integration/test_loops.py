@@ -61,6 +61,11 @@ def test_what_cannot_be_captured_is_named(tmp_path):
                               "and set_state"]
 
 
+def test_a_dataset_that_plain_loops_read_too_is_named(tmp_path):
+    cut, _ = killed_and_whole("read_twice.py", "tensorflow", tmp_path, (8,))
+    assert not cut["exact"] and "write loop.batches around each of them" in cut["reasons"][0]
+
+
 @pytest.mark.parametrize("script, engine", [("tensorflow_guide.py", "tensorflow"), ("jax_guide.py", "jax")])
 def test_every_reader_opens_a_checkpoint_of_a_loop(script, engine, tmp_path):
     done = run(script, engine, tmp_path / "run")
