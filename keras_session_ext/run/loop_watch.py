@@ -123,7 +123,7 @@ class LoopWatch:
             self.sync()
         reasons = [_OPAQUE.format(*one) for one in found.opaque] + ([] if self._watch else [_NOT_LOOKED])
         for name, value in found.iterated.items():
-            if id(value) not in followed and self.data_of(value).hidden_order():
+            if id(value) not in followed and name not in found.owns and self.data_of(value).hidden_order():
                 reasons.append(_UNFOLLOWED.format(name))
         return reasons
 

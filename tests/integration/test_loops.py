@@ -45,6 +45,7 @@ def killed_and_whole(script, engine, tmp_path, kills, **variables):
     ("jax_guide.py", "jax", (13, 8), {}),
     ("jax_guide.py", "jax", (4, 7, 15), {"DONATE": "1"}),
     ("torch_guide.py", "torch", (13, 8), {}),
+    ("torch_guide.py", "torch", (12, 7), {"GENERATOR": "1"}),
     ("torch_guide.py", "torch", (12, 9), {"KERAS_OPTIMIZER": "1", "WORKERS": "2"}),
     *[(script, engine, (17, 8, 14), {}) for script in ("q_learning.py", "trainer_class.py") for engine in ENGINES],
     *[("keras_calls.py", engine, (5, 6), {}) for engine in ENGINES]])

@@ -2,7 +2,7 @@
 
 import gc
 import itertools
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -30,6 +30,12 @@ def _is_dataset(value: Any) -> bool:
 
 def _is_loader(value: Any) -> bool:
     return any(base.__name__ == "DataLoader" and base.__module__.startswith("torch.") for base in type(value).__mro__)
+
+
+def own_state(value: Any) -> Optional[Tuple[Callable[[], Any], Callable[[Any], None]]]:
+    """Functions that get and set the states of a loader's own generators; None where it has none."""
+    loader = TappedLoader(value, Tap()) if _is_loader(value) else None
+    return None if loader is None or not loader.generators() else (loader.generators, loader.set_generators)
 
 
 def check(source: Any, word: str) -> None:
