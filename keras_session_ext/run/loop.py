@@ -148,8 +148,7 @@ class LoopDriver:
         assert feed is not None
         stored = (feed.stored or {}).get("read", {}).pop(level.name, None)
         if stored is not None:  # it was read before the checkpoint, and is over there
-            data.advance(stored["made"])
-            data.set_generators(stored["generators"])
+            data.advance(stored["made"])  # a loader's generators came back with the variables
         level.made, level.start = data.made, self._random()
         feed.read[level.name] = data
         level.pass_ = Pass(data)

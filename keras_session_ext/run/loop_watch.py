@@ -20,6 +20,7 @@ from keras_session_ext.state.walk_objects import GENERATORS
 _UNFOLLOWED = ("{0} draws a new order each time it is read, and is read outside of a level; write "
                "loop.batches({0})")
 _OPAQUE = "{} ({}) cannot be captured; keep plain values, or offer get_state and set_state"
+_NOT_LOOKED = "variables are not looked at (watch=False), and what state= does not name begins anew"
 
 
 class LoopWatch:
@@ -120,9 +121,9 @@ class LoopWatch:
             id(data.source) for data in feed.read.values()}
         if run.progress.step:
             self.sync()
-        reasons = [_OPAQUE.format(*one) for one in found.opaque]
+        reasons = [_OPAQUE.format(*one) for one in found.opaque] + ([] if self._watch else [_NOT_LOOKED])
         for name, value in found.iterated.items():
-            if id(value) not in followed and self.data_of(value).hidden_order():
+            if id(value) not in followed and name not in found.owns and self.data_of(value).hidden_order():
                 reasons.append(_UNFOLLOWED.format(name))
         return reasons
 

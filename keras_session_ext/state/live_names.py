@@ -187,7 +187,8 @@ class Look:
         if followed_data.is_followed(value):
             self._seen[id(value)] = value
             found.iterated[name] = value
-            return True
+            loader = followed_data.own_state(value)
+            return loader is None or self._has_own(name, value, Own(value, loader[0], loader[1], "DataLoader"))
         own = family.engine.own_state(value) if family.is_framework_object(value) else walk_objects.own_state(value)
         if own is None:
             return False

@@ -45,6 +45,7 @@ def killed_and_whole(script, engine, tmp_path, kills, **variables):
     ("jax_guide.py", "jax", (13, 8), {}),
     ("jax_guide.py", "jax", (4, 7, 15), {"DONATE": "1"}),
     ("torch_guide.py", "torch", (13, 8), {}),
+    ("torch_guide.py", "torch", (12, 7), {"GENERATOR": "1"}),
     ("torch_guide.py", "torch", (12, 9), {"KERAS_OPTIMIZER": "1", "WORKERS": "2"}),
     *[(script, engine, (17, 8, 14), {}) for script in ("q_learning.py", "trainer_class.py") for engine in ENGINES],
     *[("keras_calls.py", engine, (5, 6), {}) for engine in ENGINES]])
@@ -59,6 +60,11 @@ def test_what_cannot_be_captured_is_named(tmp_path):
     assert not cut["exact"]
     assert cut["reasons"] == ["env.handle (list_iterator) cannot be captured; keep plain values, or offer get_state "
                               "and set_state"]
+
+
+def test_a_dataset_that_plain_loops_read_too_is_named(tmp_path):
+    cut, _ = killed_and_whole("read_twice.py", "tensorflow", tmp_path, (8,))
+    assert not cut["exact"] and "write loop.batches around each of them" in cut["reasons"][0]
 
 
 @pytest.mark.parametrize("script, engine", [("tensorflow_guide.py", "tensorflow"), ("jax_guide.py", "jax")])

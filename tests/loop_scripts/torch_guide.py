@@ -12,7 +12,9 @@ import keras_session_ext as kse
 keras.utils.set_random_seed(7)
 x, y = digits()
 data = torch.utils.data.TensorDataset(torch.from_numpy(x[:320]), torch.from_numpy(y[:320]))
-loader = torch.utils.data.DataLoader(data, batch_size=32, shuffle=True, num_workers=int(os.environ.get("WORKERS", 0)))
+generator = torch.Generator().manual_seed(5) if os.environ.get("GENERATOR") else None
+loader = torch.utils.data.DataLoader(data, batch_size=32, shuffle=True, num_workers=int(os.environ.get("WORKERS", 0)),
+                                     generator=generator)
 model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(24, activation="relu"), keras.layers.Dropout(0.3),
                           keras.layers.Dense(10)])
 native = not os.environ.get("KERAS_OPTIMIZER")
@@ -27,6 +29,8 @@ loop = kse.SessionLoop(**settings())
 losses = []
 for epoch in loop.epochs(3):
     running = 0.0
+    if generator is not None:
+        losses.append([float(inputs.sum()) for inputs, _ in loader])  # read by a plain loop, too
     for step, (inputs, targets) in loop.enumerate(loader):
         loss = loss_fn(model(inputs, training=True), targets)
         model.zero_grad()

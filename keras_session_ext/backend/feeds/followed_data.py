@@ -2,7 +2,7 @@
 
 import gc
 import itertools
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from keras_session_ext.errors import ConfigError
 _SEQUENCES = (list, tuple, np.ndarray, str)
 _WRAPPERS = (zip, map, filter, itertools.islice)
 _LARGE_BYTES = 1 << 26
+_BESIDE = ("a dataset that draws a new order each time is read by a level, and outside of one, too; write loop.batches "
+           "around each of them")
 
 
 def is_followed(value: Any) -> bool:
@@ -28,6 +30,12 @@ def _is_dataset(value: Any) -> bool:
 
 def _is_loader(value: Any) -> bool:
     return any(base.__name__ == "DataLoader" and base.__module__.startswith("torch.") for base in type(value).__mro__)
+
+
+def own_state(value: Any) -> Optional[Tuple[Callable[[], Any], Callable[[Any], None]]]:
+    """Functions that get and set the states of a loader's own generators; None where it has none."""
+    loader = TappedLoader(value, Tap()) if _is_loader(value) else None
+    return None if loader is None or not loader.generators() else (loader.generators, loader.set_generators)
 
 
 def check(source: Any, word: str) -> None:
@@ -56,6 +64,27 @@ def check(source: Any, word: str) -> None:
                           "over. Received: {!r}".format(word, source))
 
 
+_iterators: Dict[int, int] = {}  # id of a dataset that is followed -> how many iterators were made over it
+
+
+def _count_iterators(dataset: Any) -> None:
+    """Lets every iterator over a dataset be counted, those of the script's plain loops and of Keras, too."""
+    _iterators[id(dataset)] = 0
+    kind: Any = next(base for base in type(dataset).__mro__ if "__iter__" in vars(base))
+    original = vars(kind)["__iter__"]
+    if hasattr(original, "counts"):
+        return
+
+    def counted(self: Any) -> Iterator[Any]:
+        if id(self) in _iterators:
+            _iterators[id(self)] += 1
+        made: Iterator[Any] = original(self)
+        return made
+
+    counted.counts = True  # type: ignore[attr-defined]
+    kind.__iter__ = counted
+
+
 class Data:
     """One object that loops iterate over.
 
@@ -65,16 +94,23 @@ class Data:
     Attributes:
         source: the object.
         kind: what it is, for messages.
-        made: how many iterators were made over it.
         drawn: how many items were drawn from it, over all of them.
+        followed: how many of its iterators are known of.
     """
 
     def __init__(self, source: Any):
         self.source = source
-        self.made = self.drawn = 0
+        self.drawn = self.followed = 0
         self._pipeline: Optional[walk_tf_dataset.Pipeline] = None
         self.kind = "tf.data.Dataset" if _is_dataset(source) else "DataLoader" if _is_loader(source) else type(
             source).__name__
+        if self.kind == "tf.data.Dataset":
+            _count_iterators(source)
+
+    @property
+    def made(self) -> int:
+        """How many iterators were made over it, where that matters."""
+        return _iterators[id(self.source)] if self.kind == "tf.data.Dataset" else 0
 
     @property
     def is_iterator(self) -> bool:
@@ -89,7 +125,10 @@ class Data:
     def why_not_exact(self) -> List[str]:
         """Reasons why its items may be others when they are drawn again."""
         pipeline = self._look()
-        return [] if pipeline is None else pipeline.why_not_exact()
+        if pipeline is None:
+            return []
+        beside = self.made != self.followed and walk_tf_dataset.reshuffles(self.source)
+        return pipeline.why_not_exact() + [_BESIDE] * beside
 
     def content(self) -> str:
         """A checksum of the data in it, where they can be seen; else an empty text."""
@@ -117,7 +156,7 @@ class Data:
         """Makes the next iterator the one after so many others."""
         if self.kind == "tf.data.Dataset" and made > self.made:
             walk_tf_dataset.advance(self.source, made - self.made)
-        self.made = max(self.made, made)
+            _iterators[id(self.source)] = self.followed = made
 
     def set_generators(self, states: List[np.ndarray]) -> None:
         """Gives a loader's own generators their states."""
@@ -145,7 +184,7 @@ class Pass:
         self.index = 0
         self.generators = data.state()["generators"]
         self.before = data.drawn
-        data.made += 1
+        data.followed += 1
         iterator = iter(data.source)
         self._tap: Optional[Tap] = None
         if data.kind != "tf.data.Dataset" and not isinstance(data.source, (range, itertools.count, *_SEQUENCES)):
