@@ -7,7 +7,17 @@ from types import TracebackType
 from typing import Any, Dict, Iterator, List, Optional, Type
 
 from keras_session_ext import backend, urls
-from keras_session_ext.arguments import OnError, PathOrUrl, check_keywords, choice, flag, path_or_url
+from keras_session_ext.arguments import (
+    LocalPath,
+    OnError,
+    PathOrUrl,
+    check_keywords,
+    choice,
+    flag,
+    local_path,
+    path_or_url,
+    store_url,
+)
 from keras_session_ext.backend.feeds import followed_data
 from keras_session_ext.backend.hooks import frame_scopes
 from keras_session_ext.errors import ConfigError, UnsupportedBackend
@@ -59,6 +69,8 @@ class SessionLoop:
         stateless: on JAX, the name of the variable that holds (trainable, non_trainable, …) of `model`. Default: found
             by its shapes.
         log_dir: where TensorBoard's Session tab finds the run, as `SessionLogger(log_dir)`.
+        staging: as of `SessionCheckpoint`.
+        mirror: as of `SessionCheckpoint`.
 
     Attributes:
         progress: how far the run has come.
@@ -92,7 +104,8 @@ class SessionLoop:
     def __init__(self, directory: PathOrUrl, save: Optional[PolicyLike] = None, keep: Optional[KeepPolicy] = None,
                  restore: PathOrUrl = "auto", background: bool = True, on_error: OnError = "warn", verbose: int = 1,
                  group: bool = False, model: Any = None, state: Optional[Dict[str, Any]] = None, watch: bool = True,
-                 session: Any = None, stateless: Optional[str] = None, log_dir: Optional[PathOrUrl] = None):
+                 session: Any = None, stateless: Optional[str] = None, log_dir: Optional[PathOrUrl] = None,
+                 staging: Optional[LocalPath] = None, mirror: Optional[PathOrUrl] = None):
         if not isinstance(state, (dict, type(None))) or any(not isinstance(name, str) for name in state or ()):
             raise ConfigError("Invalid value for argument `state`. Expected a dict of objects by name. Received: "
                               "{!r}".format(state))
@@ -105,7 +118,9 @@ class SessionLoop:
         self._session = Session(
             path_or_url(directory, "directory"), policy | self._asked, KeepLast(3) if keep is None else keep, restore,
             flag("background", background), choice("on_error", on_error, ("warn", "raise")),
-            choice("verbose", verbose, (0, 1)), flag("group", group), True, True, None, None, family,
+            choice("verbose", verbose, (0, 1)), flag("group", group), True, True,
+            None if staging is None else local_path(staging, "staging"),
+            None if mirror is None else store_url(mirror, "mirror"), family,
             lambda frame: self._driver.is_running(frame))
         self._driver = LoopDriver(self._session, model, {} if state is None else state, flag("watch", watch), stateless)
         self._iterators = 0
@@ -258,7 +273,7 @@ class LevelLoop:
         self._is_open = True
         frame = frame_scopes.frame_of_script(frame_scopes.caller())
         assert frame is not None
-        level = Level(self._word, frame, self._driver.data_of(self._source))
+        level = Level(self._word, frame_scopes.frames_around(frame), self._driver.data_of(self._source))
         epochs = len(self) if self._word == "epochs" and hasattr(self._source, "__len__") else 0
         return _LevelIterator(self._driver, level, epochs if self._word == "epochs" else 1, self._start)
 

@@ -66,7 +66,7 @@ class LoopDriver:
 
     def is_running(self, frame: Optional[FrameType]) -> bool:
         """Whether the outermost loop stands on the stack that ends in this frame; called by signal handlers."""
-        outer = self.levels[0].frame if self.levels else None
+        outer = self.levels[0].frames[-1] if self.levels else None
         return frame is not None and outer is not None and any(one is outer for one in frames(frame))
 
     # -- a level opens
@@ -111,7 +111,7 @@ class LoopDriver:
         self._epochs = epochs
         feed = self._feed = LoopFeed(self._family)
         feed.iterators_of_loop = self._watch.iterators
-        model = self._watch.first_model(level.frame)
+        model = self._watch.first_model(level.frames)
         self.history.history, self.history.epoch = {}, []
         session.attach(model, [self.history])
         session.run.feed = feed

@@ -18,7 +18,8 @@ class Level:
 
     Args:
         word: how the script has called it: "epochs", "batches".
-        frame: where the `for` stands.
+        frames: where the `for` stands, and behind a generator whoever asks that for items, up to a frame that stays on
+            the stack.
         data: what it iterates over.
 
     Attributes:
@@ -36,10 +37,10 @@ class Level:
         saves: whether a snapshot may be taken within it.
     """
 
-    def __init__(self, word: str, frame: FrameType, data: Data):
-        where = frame.f_code.co_name
+    def __init__(self, word: str, frames: List[FrameType], data: Data):
+        where = frames[0].f_code.co_name
         self.name = "loop.{}{}".format(word, "" if where == "<module>" else " in " + where)
-        self.word, self.frame, self.data = word, frame, data
+        self.word, self.frames, self.data = word, frames, data
         self.index = self.steps = self.made = 0
         self.running = self.has_inner = self.inner_done = self.has_begun = False
         self.saves = True
@@ -47,6 +48,11 @@ class Level:
         self.pass_: Optional[Pass] = None
         self.start: Dict[str, Any] = {}
         self.iteration: Optional[Dict[str, Any]] = None
+
+    @property
+    def frame(self) -> FrameType:
+        """Where the `for` stands."""
+        return self.frames[0]
 
     def state(self) -> Dict[str, Any]:
         """Where it stands, as a plain value."""

@@ -61,21 +61,21 @@ class LoopWatch:
         feed.told = self.why_not_exact
         return LoopView(self._session.run, self.scopes, self._named, self._ours)
 
-    def first_model(self, frame: FrameType) -> Any:
+    def first_model(self, found: List[FrameType]) -> Any:
         """The model that plain Keras is to find in the file; one without layers where there is none."""
         if self.model is not None:
             return self.model
         family = self._session.family
-        found = models_in(family, self._scopes_of([frame]), self._named)
-        return found[0] if found else family.keras.Sequential()
+        models = models_in(family, self._scopes_of(found), self._named)
+        return models[0] if models else family.keras.Sequential()
 
     def scopes(self) -> List[Any]:
         """The live variables of now."""
         levels = self._feed.levels if self._feed is not None else []
         if not levels:
             return []
-        found = frame_scopes.frames_between(levels[0].frame, levels[-1].frame)
-        return self._scopes_of(found + [level.frame for level in levels])
+        found = frame_scopes.frames_between(levels[0].frames[-1], levels[-1].frame)
+        return self._scopes_of(found + [frame for level in levels for frame in reversed(level.frames)])
 
     def _scopes_of(self, found: List[FrameType]) -> List[Any]:
         if not self._watch:
@@ -103,7 +103,7 @@ class LoopWatch:
     def is_bound_outside(self, source: Any) -> bool:
         """Whether a variable holds it that was bound before the innermost level: it goes on there."""
         outer = self._feed.levels[:-1] if self._feed is not None else []
-        return any(value is source for scope in self._scopes_of([level.frame for level in outer])
+        return any(value is source for scope in self._scopes_of([frame for level in outer for frame in level.frames])
                    for value in scope.values.values()) if outer else False
 
     def _ours(self) -> List[Any]:

@@ -10,6 +10,7 @@ from keras_session_ext.backend.hooks.fit_frames import frames, set_local
 from keras_session_ext.backend.hooks.live_names import liveness_of, names_read_by_functions
 
 _OPTIMIZED = 1  # CO_OPTIMIZED: the variables are no dictionary
+_GENERATOR = 0x20  # CO_GENERATOR
 _OURS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 _STANDARD = sysconfig.get_paths()["stdlib"] + os.sep
 
@@ -55,6 +56,18 @@ def frame_of_script(frame: Optional[FrameType]) -> Optional[FrameType]:
     while frame is not None and _is_installed(frame):
         frame = frame.f_back
     return frame
+
+
+def frames_around(frame: FrameType) -> List[FrameType]:
+    """A frame; of a generator, which is not on the stack between two items, those that ask it for items, too."""
+    made, one = [frame], frame
+    while one.f_code.co_flags & _GENERATOR:
+        outer = frame_of_script(one.f_back)
+        if outer is None:
+            break
+        made.append(outer)
+        one = outer
+    return made
 
 
 def _is_installed(frame: FrameType) -> bool:
