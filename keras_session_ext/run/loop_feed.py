@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional
 from keras_session_ext.backend.contracts.family import Family
 from keras_session_ext.backend.contracts.feed import Feed
 from keras_session_ext.backend.feeds.followed_data import Data, Pass
+from keras_session_ext.backend.hooks import frame_scopes
 
 NO_ITERATION = "an inner loop began for the first time in a later iteration of {}; let it begin in the first one"
 
@@ -38,8 +39,7 @@ class Level:
     """
 
     def __init__(self, word: str, frames: List[FrameType], data: Data):
-        where = frames[0].f_code.co_name
-        self.name = "loop.{}{}".format(word, "" if where == "<module>" else " in " + where)
+        self.name = "loop.{} (loop {})".format(word, frame_scopes.place_of(frames))
         self.word, self.frames, self.data = word, frames, data
         self.index = self.steps = self.made = 0
         self.running = self.has_inner = self.inner_done = self.has_begun = False

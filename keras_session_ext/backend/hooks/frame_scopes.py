@@ -51,6 +51,16 @@ def is_loop(frame: FrameType) -> bool:
     return liveness_of(frame.f_code).is_loop(frame.f_lasti)
 
 
+def place_of(found: List[FrameType]) -> str:
+    """Where the `for` of a frame stands, and of those behind it: names of functions, and which of their loops it is."""
+    made = []
+    for frame in found:
+        name = frame.f_code.co_name
+        made.append("{} in {}".format(1 + liveness_of(frame.f_code).loops_before(frame.f_lasti),
+                                      "the script" if name == "<module>" else name))
+    return ", ".join(made)
+
+
 def frame_of_script(frame: Optional[FrameType]) -> Optional[FrameType]:
     """The frame itself, or the next one outwards that is not of an installed package, such as a progress bar's."""
     while frame is not None and _is_installed(frame):

@@ -73,6 +73,10 @@ class Liveness:
         """Whether a `for` asks for its next item there."""
         return self._offsets[self._at(offset)] in self._heads
 
+    def loops_before(self, offset: int) -> int:
+        """How many `for` stand in front of the one that begins, or asks for its next item, there."""
+        return sum(head < offset for head in self._heads)
+
 
 @functools.lru_cache(maxsize=1024)
 def liveness_of(code: types.CodeType) -> Liveness:
