@@ -168,10 +168,11 @@ class FolderCopy:
         url: of the folder there.
         folder: here; made if it is missing.
         is_meant: tells by its name whether a file is copied.
+        mode: of files that are made here.
     """
 
-    def __init__(self, url: str, folder: str, is_meant: Callable[[str], bool]):
-        self.url, self.folder = url, folder
+    def __init__(self, url: str, folder: str, is_meant: Callable[[str], bool], mode: int = 0o600):
+        self.url, self.folder, self._mode = url, folder, mode
         self._is_meant = is_meant
         self._sent: Dict[str, Tuple[int, int]] = {}  # name -> size and time of what was sent last
 
@@ -192,7 +193,7 @@ class FolderCopy:
                 continue
             if files.exists(path) and keep(path, one.size_bytes):
                 continue
-            write(path, remote_files.read(urls.join(self.url, one.name)) if one.size_bytes else b"")
+            write(path, remote_files.read(urls.join(self.url, one.name)) if one.size_bytes else b"", self._mode)
             self._sent[one.name] = self._state(path)
 
     def send(self) -> None:
@@ -224,11 +225,11 @@ class FolderCopy:
         return found.st_size, found.st_mtime_ns
 
 
-def write(path: str, data: bytes) -> None:
+def write(path: str, data: bytes, mode: int = 0o600) -> None:
     """Puts a file in its place at once."""
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, ".tmp-{}-{}".format(os.urandom(4).hex(), name))
-    files.write_new(temporary, data)
+    files.write_new(temporary, data, mode)
     files.replace(temporary, path)
 
 

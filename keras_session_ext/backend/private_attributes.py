@@ -90,6 +90,7 @@ PRIVATE = {
     "_keras_history": ("KerasTensor", TF + ", " + K3, SHIM),
     # TensorFlow: engines/tensorflow.py, feeds/walk_tf_dataset.py, feeds/older_keras2_feed.py
     "_cross_device_ops": ("StrategyExtended", "TF 2.21", DEVICES),
+    "_layout_map": ("ModelParallel", K3, DEVICES),
     "_deterministic": ("Dataset", "TF 2.20, 2.21", STATE3),
     "_filename": ("CacheDataset", TF, NODES),
     "_func": ("StructuredFunctionWrapper", TF, NODES),

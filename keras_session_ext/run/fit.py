@@ -29,6 +29,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Optional
 
+from keras_session_ext import files
 from keras_session_ext.backend.contracts.family import Family
 from keras_session_ext.backend.contracts.feed import Feed, FeedListener
 from keras_session_ext.backend.hooks.fit_frames import generator_of
@@ -291,7 +292,7 @@ class FitDriver(FeedListener):
     def _inference_begins(self, tell: Callable[[], None]) -> None:
         """On their own they make no directory, and restore only a checkpoint that was asked for by name."""
         session = self.session
-        if session.directory.exists():
+        if session.directory.exists() and files.exists(session.directory.here):
             session.open_record()
         tell()
         if self.phase is not Phase.IDLE or self._inference_done or session.stage >= 0 \

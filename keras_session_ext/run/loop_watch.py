@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_session_ext.backend.feeds.followed_data import Data
 from keras_session_ext.backend.hooks import frame_scopes
-from keras_session_ext.errors import ConfigError
+from keras_session_ext.errors import ConfigError, UnsupportedBackend
 from keras_session_ext.run.loop_feed import Level, LoopFeed
 from keras_session_ext.run.loop_iterator import LoopIterator
 from keras_session_ext.run.session import Session
@@ -64,10 +64,21 @@ class LoopWatch:
     def first_model(self, found: List[FrameType]) -> Any:
         """The model that plain Keras is to find in the file; one without layers where there is none."""
         if self.model is not None:
+            self._check(self.model)
             return self.model
         family = self._session.family
         models = models_in(family, self._scopes_of(found), self._named)
+        for one in models:
+            self._check(one)
         return models[0] if models else family.keras.Sequential()
+
+    def _check(self, model: Any) -> None:
+        family = self._session.family
+        family.check_fit(model)
+        if family.engine.replicas(model) > 1:
+            raise UnsupportedBackend(
+                "SessionLoop does not follow several replicas of a strategy yet: what each of them has for itself "
+                "would begin anew. Train by fit with a SessionCheckpoint, or on one device.")
 
     def scopes(self) -> List[Any]:
         """The live variables of now."""

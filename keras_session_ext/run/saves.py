@@ -113,9 +113,12 @@ class Saves:
 
     def end(self) -> bool:
         """Waits for the save in flight, and lets go of the memory; False if the save goes on."""
-        self.send_kept()
         is_over = self.drain(DRAIN_SECONDS)
         self.encoder.release()
+        self.send_kept()
+        if not self._mirror.wait(DRAIN_SECONDS):
+            logger.warning("%s. What is in %s is sent as long as this process lives, and by the next start.",
+                           self._mirror.uploads.left() or "A checkpoint is not in the mirror yet", self.directory.path)
         return is_over
 
     def ended(self) -> bool:
@@ -125,10 +128,9 @@ class Saves:
         return was_going and not self._going
 
     def drain(self, timeout_seconds: float) -> bool:
-        """Waits for the saves in flight; False if the limit came first."""
+        """Waits for the saves in flight, not for their second copies; False if the limit came first."""
         end = time.monotonic() + timeout_seconds
-        return all(one.drain(max(0.0, end - time.monotonic())) for one in (
-            self._writer, self._uploads, self._mirror.uploads))
+        return self._writer.drain(timeout_seconds) and self._uploads.drain(max(0.0, end - time.monotonic()))
 
     def send_kept(self) -> None:
         """What an earlier process could not send to the mirror any more is sent."""
@@ -154,18 +156,23 @@ class Saves:
             max(0.0, end - time.monotonic()))
         is_up = self.drain(max(0.0, end - time.monotonic()))
         if self.directory.mirror_url:
+            self._mirror.wait(max(0.0, end - time.monotonic()))
             is_up, why = is_written, why or self._mirror.uploads.left()
         self.decided = why + "; " if why else ""
         return is_up and (bool(why and self.directory.is_far) or id in (None, self.last_id))
 
+    def wait_for_mirror(self, timeout_seconds: float) -> bool:
+        """Waits for the second copy of the newest; False where it is not there."""
+        return self._mirror.wait(timeout_seconds)
+
     def release_directory(self) -> None:
         """Gives the directory back; where an upload goes on, the end of the process does."""
-        if not (self.directory.is_far or self.directory.mirror_url) or self.drain(0):
+        if not self.directory.is_far or self.drain(0):
             self.directory.release()
 
     def left(self) -> str:
         """What goes on behind, for a message."""
-        return self._uploads.left() or self._mirror.uploads.left() or "the last save goes on in the background"
+        return self._uploads.left() or "the last save goes on in the background"
 
     def _write(self, snapshot: Snapshot, began: float, stall: Optional[float]) -> None:
         """On the writer's thread: file, name, then retention; in a store the last two are another thread's."""
@@ -252,6 +259,7 @@ def drain_directory(path: str) -> None:
 def _at_exit() -> None:
     for saves in list(_in_use):
         saves.drain(EXIT_SECONDS)
+        saves.wait_for_mirror(EXIT_SECONDS)
 
 
 before_exit(0, _at_exit)

@@ -7,7 +7,8 @@ run holds of later stages follows from it as long as it ends that way again.
 
 from typing import Callable, Dict, List, Optional, Set
 
-from keras_session_ext.errors import CheckpointNotFound
+from keras_session_ext import urls
+from keras_session_ext.errors import CheckpointNotFound, SessionError
 from keras_session_ext.lifecycle.record import Record, figures
 from keras_session_ext.progress import CheckpointInfo
 from keras_session_ext.run.lineage import Candidate, Lineage
@@ -89,12 +90,26 @@ def open_run(directory: RunDirectory, restore: str, record: Record, tell: Callab
         record: is told.
         tell: is given lines for the user while a large checkpoint is read.
     """
+    _refuse_another_run(directory)
     lineage = Lineage(directory, restore, tell)
     for why in lineage.rejected:
         record.emit("checkpoint_rejected", why=why)
     for info in reversed(lineage.infos):
         record.found(created=info.created, directory=directory.path, **figures(info))
     return Stages(directory, lineage)
+
+
+def _refuse_another_run(directory: RunDirectory) -> None:
+    """A mirror and a folder that know nothing of one another are no two copies of one run."""
+    known = directory.infos() if directory.mirror_url else []
+    far = [info for info in known if urls.is_url(info.path)]
+    near = [info for info in known if not urls.is_url(info.path)]
+    ids, runs = {info.id for info in near}, {info.run for info in near}
+    if far and near and not any(info.run in runs or info.branch_of in ids for info in far) and not any(
+            info.branch_of in {one.id for one in far} for info in near):
+        raise SessionError(
+            "{} holds run {}, and its mirror {} holds run {}: they are no two copies of one. Name another mirror, or "
+            "another directory.".format(directory.path, near[0].run, directory.mirror_url, far[0].run))
 
 
 def _ancestors(info: CheckpointInfo, known: List[CheckpointInfo]) -> Dict[str, CheckpointInfo]:

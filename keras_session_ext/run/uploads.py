@@ -41,6 +41,9 @@ class Uploads:
 
     Args:
         failed: is told of each try that failed, and whether it was the last one.
+
+    Attributes:
+        is_failing: whether the last try failed.
     """
 
     def __init__(self, failed: Callable[[Upload, BaseException, bool], None]):
@@ -48,6 +51,7 @@ class Uploads:
         self._sender = BackgroundWriter()
         self._wake = threading.Event()
         self._flying: Optional[Upload] = None
+        self.is_failing = False
         self._waiting: Optional[Upload] = None
         self._began = self._speed = 0.0  # bytes a second
 
@@ -72,11 +76,13 @@ class Uploads:
             self._began = time.monotonic()
             try:
                 upload.publish()
+                self.is_failing = False
                 self._see(upload.staged.size_bytes)
                 upload.staged.discard()
                 self._acknowledge(upload)
                 break
             except BaseException as error:
+                self.is_failing = True
                 ends = isinstance(error, (DirectoryBusy, FileExistsError)) or not isinstance(error, Exception)
                 self._failed(upload, error, ends)
                 if isinstance(error, DirectoryBusy):

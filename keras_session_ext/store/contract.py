@@ -210,6 +210,10 @@ class Store(abc.ABC):
         """A checkpoint that is to be in the second copy; None where it is, where it is gone, or where there is none."""
         return None
 
+    def other_copy(self, name: str) -> Optional[StoredFile]:
+        """The second copy of a file, for where the first is damaged; None where there is none."""
+        return None
+
     def retain_mirror(self, check: Callable[[], None]) -> None:  # noqa: B027 (most have none)
         """The second copy lets go of what was removed from the first; `check` as of `remove`."""
 

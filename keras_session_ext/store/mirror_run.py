@@ -4,7 +4,7 @@ import os
 from typing import Callable, List
 
 from keras_session_ext.checkpoint import reader
-from keras_session_ext.errors import CheckpointCorrupt, DirectoryBusy, SessionError
+from keras_session_ext.errors import CheckpointCorrupt, CheckpointNotFound, DirectoryBusy, SessionError
 from keras_session_ext.lifecycle import journal
 from keras_session_ext.lifecycle.journal_segments import add_segment
 from keras_session_ext.progress import CheckpointInfo
@@ -53,6 +53,8 @@ def mirror_run(directory: str, url: str, told: Callable[[CheckpointInfo], None],
                 staged.publish(lambda: None)
             except CheckpointCorrupt as error:
                 damaged(str(error))
+                continue
+            except CheckpointNotFound:  # its training has given it up meanwhile
                 continue
             finally:
                 staged.discard()

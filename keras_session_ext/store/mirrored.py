@@ -11,9 +11,11 @@ import threading
 from typing import Any, Callable, Dict, List, Optional, Set
 
 from keras_session_ext import files
+from keras_session_ext.store.checkpoint_names import CHECKPOINT, place
 from keras_session_ext.store.contract import Image, Lock, Staged, Store, StoredFile
 from keras_session_ext.store.local import LocalStore
 from keras_session_ext.store.remote import RemoteStore
+from keras_session_ext.store.remote_lock import RemoteLock
 from keras_session_ext.store.staging import StagedObject
 
 logger = logging.getLogger("keras_session_ext")
@@ -31,7 +33,8 @@ class MirroredStore(Store):
         self.near, self.far = near, far
         self.path, self.file_mode = near.path, near.file_mode
         self.mirror_url = far.path
-        self.lock: Lock = _BothLocks(near.lock, far.lock)
+        far.file_mode = near.file_mode
+        self.lock: Lock = _BothLocks(near.lock, far.lock, self.look)
         self._claimed = ""
         self._there: Set[str] = set()  # what the store had when it was last looked at
         self._surplus: Set[str] = set()  # what it is to have no more
@@ -60,12 +63,13 @@ class MirroredStore(Store):
         if not self._claimed:
             self.look()
         near = self.near.names()
-        with self._guard:
-            return list(self._there.union(near).difference(self._surplus))
+        with self._guard:  # our own claim counts where it stands here: another folder may be in the place of this one
+            return list(self._there.difference([self._claimed]).union(near).difference(self._surplus))
 
     def claim(self, name: str) -> bool:
         if self._claimed != name:
             if not self.far.claim(name):
+                self.look()
                 return False
             self._claimed = name
             self.look()
@@ -105,11 +109,17 @@ class MirroredStore(Store):
         return there
 
     def retain_mirror(self, check: Callable[[], None]) -> None:
+        """Only what is older than one that is kept: uploads may be slower than saves, which give all of it up."""
+        self._look_and(check)()
         with self._guard:
-            gone = self._surplus.intersection(self._there)
-        self.far.remove(sorted(gone), check)
+            kept = [place(name) for name in self._there.difference(self._surplus) if CHECKPOINT.fullmatch(name)]
+            gone = {name for name in self._surplus.intersection(self._there) if kept and place(name) < max(kept)}
+        self.far.remove(sorted(gone), self._look_and(check))
         with self._guard:
             self._there = self._there - gone
+
+    def other_copy(self, name: str) -> Optional[StoredFile]:
+        return self.far.open(name) if name in self._there else None
 
     def clear_leftovers(self, is_leftover: Callable[[str, bool], bool]) -> None:
         self.near.clear_leftovers(is_leftover)
@@ -128,7 +138,15 @@ class MirroredStore(Store):
         return self.far.read_note(name) if found is None else found
 
     def bring(self, generation: int, check: Callable[[], None]) -> None:
-        self.far.bring(generation, check)
+        self.far.bring(generation, self._look_and(check))
+
+    def _look_and(self, check: Callable[[], None]) -> Callable[[], None]:
+        """What is checked before anything is written there: by what is there now."""
+        def looked() -> None:
+            self.look()
+            check()
+
+        return looked
 
     def send(self, timeout_seconds: float = 0.0) -> None:
         self.far.send(timeout_seconds)
@@ -145,7 +163,7 @@ class _Copy(StagedObject):
 
     def __init__(self, store: MirroredStore, name: str, path: str):
         self._fd = files.open_read(path)
-        held = "/dev/fd/{}".format(self._fd)
+        held = "/proc/self/fd/{}".format(self._fd)  # Linux: opened anew, from its beginning
         super().__init__(store.far.path_of(name), held if os.path.exists(held) else path, files.size_bytes(self._fd))
         self._store, self._name, self._path = store, name, path
 
@@ -176,20 +194,32 @@ class _Copy(StagedObject):
 class _BothLocks(Lock):
     """The folder's lock, and the store's sign of life: each keeps others out."""
 
-    def __init__(self, near: Lock, far: Lock):
-        self._near, self._far = near, far
-        self._refused = near
+    def __init__(self, near: Lock, far: RemoteLock, look: Callable[[], Any]):
+        self._near, self._far, self._look = near, far, look
+        self._refused: Lock = near
 
     def take(self) -> Optional[Dict[str, Any]]:
         left = []
-        for lock in (self._far, self._near):
-            found = lock.take()
+        for take, lock in ((self._take_far, self._far), (self._near.take, self._near)):
+            found = take()
             if found is None:
                 self._refused = lock
                 self.give_back()
                 return None
             left.append(found)
         return max(left, key=lambda note: note.get("time") or 0.0)
+
+    def _take_far(self) -> Optional[Dict[str, Any]]:
+        try:
+            found = self._far.take()
+            self._look()
+            return found
+        except OSError as error:
+            if not self._far.is_ours:
+                raise
+            logger.warning("The mirror cannot be asked who trains: %s. Training goes on.", error)
+            self._far.go_on()  # a run of this process, which another one may take over: it is fenced at the next upload
+            return {}
 
     def read(self) -> Dict[str, Any]:
         return self._refused.read()

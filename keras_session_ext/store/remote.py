@@ -55,6 +55,7 @@ class RemoteStore(Store):
         self.folder = urls.join(url, "checkpoints")
         self.lock: RemoteLock = RemoteLock(self.folder)
         self._staging = Staging(url, staging, here)
+        self._is_mirror = here is not None
         self._copies: Optional[remote_copies.Repeated] = None
 
     @property
@@ -161,7 +162,7 @@ class RemoteStore(Store):
         self._staging.clear_unfinished()
         is_newer = self._join_journals(path, is_first=generation == 1)
         notes = remote_copies.FolderCopy(urls.join(self.path, _NOTES), self.here,
-                                         lambda name: _NOTE_FILE.fullmatch(name) is not None)
+                                         lambda name: _NOTE_FILE.fullmatch(name) is not None, self.file_mode)
         notes.bring(lambda path, size: is_newer)
         segments = JournalSegments(path, self.path, generation)
 
@@ -180,15 +181,17 @@ class RemoteStore(Store):
         What is here when a run begins is of another one, which was removed.
         """
         there = journal.read_journal(self.path).events
-        mine = [] if is_first else journal.read_journal(path).events
+        mine = [] if is_first and not self._is_mirror else journal.read_journal(path).events
         last = max([0] + [event.seq for event in there])
         known = {(event.seq, event.process) for event in mine}
         if there and not any((event.seq, event.process) in known for event in there):
+            if self._is_mirror and mine:
+                return True  # of another run, which is told behind this
             mine, known = [], set()  # of another run that had this URL, on another server perhaps
         if any((event.seq, event.process) not in known for event in there) or not known:
             known = {(event.seq, event.process) for event in there}
             joined = there + [event for event in mine if event.seq > last and (event.seq, event.process) not in known]
-            remote_copies.write(path, b"".join(map(journal.line_of, joined)))
+            remote_copies.write(path, b"".join(map(journal.line_of, joined)), self.file_mode)
         return bool(mine) and max(event.seq for event in mine) >= last
 
     def send(self, timeout_seconds: float = 0.0) -> None:

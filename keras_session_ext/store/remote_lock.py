@@ -85,6 +85,15 @@ class RemoteLock(Lock):
                 return owner
         return None
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process has claimed the run before."""
+        return bool(self._name) and os.getpid() == self._pid
+
+    def go_on(self) -> None:
+        """Gives signs of life again for a claim of ours, as soon as that can be done."""
+        self.claimed(self._name, is_new=False)
+
     def is_judged(self) -> bool:
         """Whether nobody has claimed anything since the lock was taken."""
         return self._newest() == self.judged

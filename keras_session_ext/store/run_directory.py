@@ -359,14 +359,23 @@ class RunDirectory:
     def _heads(self, paths: List[str]) -> "Iterable[Union[CheckpointInfo, SessionError]]":
         def head(path: str) -> "Union[CheckpointInfo, SessionError]":
             try:
-                return reader.read_header(path, self._open).info
+                return self._head(path)
             except (CheckpointNotFound, CheckpointCorrupt) as error:
                 return error
 
-        if not self.is_far:
+        if not self.is_far and not self.mirror_url:
             return map(head, paths)
         with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
             return list(pool.map(head, paths))
+
+    def _head(self, path: str) -> CheckpointInfo:
+        try:
+            return reader.read_header(path, self._open).info
+        except CheckpointCorrupt:
+            other = self._store.other_copy(os.path.basename(path))
+            if other is None:
+                raise
+            return reader.read_header(path, lambda path: other).info
 
     def _open(self, path: str) -> StoredFile:
         return self._store.open(os.path.basename(path))
@@ -378,4 +387,11 @@ class RunDirectory:
             CheckpointNotFound: it is gone.
             CheckpointCorrupt: any byte differs from what was written.
         """
-        return reader.read_checkpoint(info.path, self._open, told)
+        try:
+            return reader.read_checkpoint(info.path, self._open, told)
+        except CheckpointCorrupt as error:
+            other = self._store.other_copy(os.path.basename(info.path))
+            if other is None:
+                raise
+            logger.warning("%s The copy in %s is read instead.", error, self.mirror_url)
+            return reader.read_checkpoint(info.path, lambda path: other, told)

@@ -60,6 +60,14 @@ def there(url):
     return [info.progress.step for info in kse.list_checkpoints(url)]
 
 
+def comes_to(url, steps):
+    """Whether these are there within a while: at the end of a fit the newest is, and older ones follow."""
+    end = time.monotonic() + 60
+    while there(url) != steps and time.monotonic() < end:
+        time.sleep(0.1)
+    return there(url) == steps
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["tensorflow", "jax", "torch"])
 def test_killed_and_the_disk_is_gone_each_time(place, engine, tmp_path):
@@ -84,11 +92,12 @@ def test_both_hold_the_same_at_the_end(place, tmp_path):
     url = place.url()
     train(str(tmp_path / "run"), url, 4, keep=kse.KeepLast(2))
     kept = there(str(tmp_path / "run"))
-    assert there(url) == kept and kept[0] == 16 and len(kept) == 2
+    assert comes_to(url, kept) and kept[0] == 16 and len(kept) == 2
     for info in kse.list_checkpoints(url):
         kse.verify_checkpoint(info.path)
-    assert [event.seq for event in read_journal(url).events] == [
-        event.seq for event in read_journal(str(tmp_path / "run" / "journal.jsonl")).events]
+    told = [event.seq for event in read_journal(url).events]
+    assert told == [event.seq for event in read_journal(str(tmp_path / "run" / "journal.jsonl")).events][:len(told)]
+    assert "fit_finished" in [event.kind for event in read_journal(url).events]
 
 
 def test_the_disk_knows_more_than_the_mirror(place, tmp_path):
@@ -98,7 +107,7 @@ def test_the_disk_knows_more_than_the_mirror(place, tmp_path):
     remote_files.remove(next(iter(kse.list_checkpoints(url))).path)
     assert there(url) != there(folder)
     checkpoint, _ = train(folder, url, 2)
-    assert checkpoint.resume_report.exact and there(url) == there(folder)
+    assert checkpoint.resume_report.exact and comes_to(url, there(folder))
     assert checkpoint.resume_report.checkpoint == kse.list_checkpoints(folder)[0].id
 
 
@@ -161,7 +170,7 @@ def test_a_store_that_goes_away_stops_nothing(place, tmp_path, monkeypatch, capl
     kinds = [event.kind for event in read_journal(os.path.join(folder, "journal.jsonl")).events]
     assert "mirror_failed" in kinds and "save_failed" not in kinds
     assert [one.progress.step for one in checkpoint.checkpoints] == [4, 8, 12, 16]
-    assert there(url) == there(folder)
+    assert comes_to(url, there(folder))
 
 
 def test_a_store_that_cannot_be_reached_at_the_start_is_told(place, tmp_path):
@@ -226,10 +235,83 @@ def test_what_retention_takes_while_it_waits(place, tmp_path, monkeypatch):
         return real(*arguments)
 
     monkeypatch.setattr(remote_files, "upload", slow)
-    train(folder, url, 6, save=kse.EverySteps(1), keep=kse.KeepLast(1))
-    assert there(url) == there(folder) == [24]
+    seen, pace = [], keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: (
+        time.sleep(0.15), seen.append(there(url))))
+    train(folder, url, 6, save=kse.EverySteps(1), keep=kse.KeepLast(1), callbacks=[pace])
+    first = next(number for number, steps in enumerate(seen) if steps)
+    assert all(seen[first:]), "once something was there, there was something at every moment: {}".format(seen)
+    assert comes_to(url, [24]) and there(folder) == [24]
     train(folder, url, 7, save=kse.EverySteps(1), keep=kse.KeepLast(1))
     assert there(url)[0] == there(folder)[0] == 28
+
+
+def test_a_policy_of_cost_saves_on_while_the_store_is_away(place, tmp_path, monkeypatch):
+    """The second copy is no part of a save."""
+    folder, url = str(tmp_path / "run"), place.url()
+    monkeypatch.setattr(remote_files, "upload", lambda *arguments: (_ for _ in ()).throw(
+        remote_files.StoreError(5, "the store is away", url)))
+    pace = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: time.sleep(0.05))
+    checkpoint, _ = train(folder, url, 20, callbacks=[pace], save=kse.Overhead(0.5, lose_at_most_seconds=0.5))
+    assert len(checkpoint.checkpoints) > 3 and there(url) == []
+
+
+@pytest.mark.parametrize("damage", ["header", "tensors"])
+def test_a_damaged_file_is_read_from_the_mirror(place, tmp_path, damage, caplog):
+    folder, url = str(tmp_path / "run"), place.url()
+    train(folder, url, 2)
+    assert comes_to(url, there(folder))
+    for info in kse.list_checkpoints(folder):
+        with open(info.path, "r+b") as handle:
+            handle.seek(200 if damage == "header" else info.size_bytes // 2)
+            handle.write(os.urandom(64))
+    checkpoint, _ = train(folder, url, 3)
+    assert checkpoint.resume_report.checkpoint.startswith("g000001-s0000000008")
+
+
+def test_a_store_that_is_away_between_two_fits(place, tmp_path, monkeypatch, caplog):
+    folder, url = str(tmp_path / "run"), place.url()
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    checkpoint = kse.SessionCheckpoint(folder, mirror=url, verbose=0, on_error="raise")
+    model.fit(np.zeros((8, 4)), np.zeros((8, 1)), verbose=0, callbacks=[checkpoint])
+
+    def away(*arguments, **more):
+        raise remote_files.StoreError(5, "the store is away", url)
+
+    for name in ("names", "upload", "create", "replace", "read"):
+        monkeypatch.setattr(remote_files, name, away)
+    with caplog.at_level(logging.WARNING, "keras_session_ext"):
+        model.fit(np.zeros((8, 4)), np.zeros((8, 1)), verbose=0, callbacks=[checkpoint])
+    assert "cannot be asked who trains" in caplog.text and "sent as long as this process lives" in caplog.text
+    assert [one.progress.step for one in checkpoint.checkpoints] == [1, 2]
+
+
+def test_a_mirror_that_holds_another_run_is_refused(place, tmp_path):
+    url = place.url()
+    train(str(tmp_path / "one"), url, 2)
+    train(str(tmp_path / "two"), None, 2)
+    before = read_journal(str(tmp_path / "two" / "journal.jsonl")).events
+    with pytest.raises(kse.SessionError, match="no two copies of one"):
+        train(str(tmp_path / "two"), url, 3)
+    after = read_journal(str(tmp_path / "two" / "journal.jsonl")).events
+    assert [event.seq for event in after][:len(before)] == [event.seq for event in before]
+
+
+def test_a_file_that_cannot_be_opened_stops_no_others(place, tmp_path, monkeypatch, caplog):
+    from keras_session_ext import files
+
+    folder, url, real = str(tmp_path / "run"), place.url(), files.open_read
+
+    def broken(path):
+        if "s0000000004" in path:
+            raise OSError(5, "Input/output error", path)
+        return real(path)
+
+    monkeypatch.setattr(files, "open_read", broken)
+    with caplog.at_level(logging.WARNING, "keras_session_ext"):
+        train(folder, url, 3, keep=kse.KeepAll())
+    assert comes_to(url, [12, 8]) and "cannot be copied" in caplog.text
 
 
 def test_a_signal_waits_for_no_mirror_beyond_its_grace(place, tmp_path, monkeypatch, capfd):

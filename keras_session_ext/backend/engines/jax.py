@@ -1,6 +1,6 @@
 """JAX."""
 
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import numpy as np
 
@@ -41,6 +41,11 @@ class Jax(Engine):
         for variable, array in zip(variables, arrays):
             like = variable.value
             variable.assign(spread(self._jax, np.asarray(array, like.dtype), like) if is_spread(like) else array)
+
+    def tensor_like(self, array: np.ndarray, live: Any, make: Callable[[np.ndarray], Any]) -> Any:
+        if hasattr(live, "sharding") and is_spread(live) and live.shape == array.shape:
+            return spread(self._jax, np.asarray(array, live.dtype), live)
+        return make(array)
 
     def layout(self, model: Any, variables: Sequence[Any], distribution: Any) -> str:
         return layout_of(variables, distribution)

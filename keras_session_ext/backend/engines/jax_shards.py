@@ -62,7 +62,11 @@ def layout_of(variables: Sequence[Any], distribution: Any) -> str:
             cut[_spec(value)] = cut.get(_spec(value), 0) + 1
     said = "{}{} of {} devices; {}".format(name, axes, "/".join(devices), ", ".join(
         "{} variables by {}".format(count, spec) for spec, count in sorted(cut.items())) or "all variables replicated")
-    everything = repr([(_spec(value), [device.id for device in _devices(value)]) for value in values])
+    rules = dict(getattr(distribution, "_layout_map", None) or {})
+    everything = repr([getattr(distribution, "batch_dim_name", None), sorted(
+        (str(name), str(getattr(layout, "axes", layout))) for name, layout in rules.items())] + [
+            (_spec(value), value.sharding.shard_shape(value.shape), [device.id for device in _devices(value)])
+            for value in values])
     return "{} (layout {:08x})".format(said, zlib.crc32(everything.encode()))
 
 

@@ -46,7 +46,9 @@ def together(variable: Any) -> np.ndarray:
 def apart(variable: Any, array: np.ndarray) -> List[np.ndarray]:
     """The inverse of `together`: an array for each component that there is now."""
     count = len(components_of(variable))
-    if array.ndim == len(variable.shape):
+    if count == 1 and (variable.shape.rank is None or array.ndim != variable.shape.rank + 1):
+        return [array]
+    if array.ndim != len(variable.shape) + 1:
         return [array] * count
     return list(array) if len(array) == count else [array[0]] * count
 

@@ -9,6 +9,7 @@ from keras_session_ext import units, urls
 from keras_session_ext.cli import path_arguments, readable
 from keras_session_ext.cli.commands.prune import Setting
 from keras_session_ext.cli.output import Output, command
+from keras_session_ext.errors import SessionError
 from keras_session_ext.progress import CheckpointInfo
 from keras_session_ext.store.mirror_run import mirror_run
 
@@ -35,7 +36,13 @@ def mirror(out: Output, run: str, url: str, every: Optional[float]) -> int:
         out.line("{}  {}".format(info.id, readable.size(info.size_bytes)))
 
     while True:
-        sent = mirror_run(directory, url, told, left_out.append)
+        try:
+            sent = mirror_run(directory, url, told, left_out.append)
+        except SessionError as error:
+            if every is None:
+                raise
+            out.note("{} It is tried again.".format(error), "yellow")
+            sent = []
         for message in left_out:
             out.note("Left out: " + message, "yellow")
         out.value(_told(directory, url, sent, left_out))
