@@ -141,7 +141,8 @@ def test_a_mesh_is_resumed_shard_by_shard(devices, tmp_path):
 
 @pytest.mark.parametrize("member, layouts, words", [
     ("mirrored", ["mirrored2", "", "mirrored4", "mirrored2"], ["MirroredStrategy of 2 replicas", "one device"]),
-    ("jax-mesh", ["data4", "data2", "", "model2x2", "data4"], ["DataParallel on a mesh batch=4", "batch=2"]),
+    ("jax-mesh", ["data4", "data2", "", "model2x2", "data4"], [
+        "DataParallel on a mesh batch=4, batches over batch", "batch=2"]),
 ])
 def test_another_layout_goes_on_and_says_so(member, layouts, words, tmp_path):
     """What begins is bit for bit what was saved, and the report names both layouts."""

@@ -10,9 +10,9 @@ from harness import HERE, environment
 pytestmark = pytest.mark.slow
 
 
-def said(case):
+def said(case, engine="jax"):
     done = subprocess.run([sys.executable, os.path.join(HERE, "loop_scripts", "words.py"), case],
-                          env=environment("jax"), capture_output=True, text=True)
+                          env=environment(engine), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -34,6 +34,11 @@ def said(case):
 def test_an_error_says_what_to_write(case, kind, advice):
     text = said(case)
     assert text.startswith("ERROR " + kind) and advice in text, text
+
+
+def test_replicas_are_refused():
+    text = said("under_a_strategy", "tensorflow")
+    assert text.startswith("ERROR UnsupportedBackend") and "several replicas" in text, text
 
 
 @pytest.mark.parametrize("case, out", [

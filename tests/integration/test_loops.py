@@ -49,6 +49,7 @@ def killed_and_whole(script, engine, tmp_path, kills, **variables):
     ("torch_guide.py", "torch", (12, 9), {"KERAS_OPTIMIZER": "1", "WORKERS": "2"}),
     *[(script, engine, (17, 8, 14), {}) for script in ("q_learning.py", "trainer_class.py") for engine in ENGINES],
     ("two_loops.py", "tensorflow", (15, 4), {}),
+    ("mesh.py", "jax", (7,), {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}),
     *[("keras_calls.py", engine, (5, 6), {}) for engine in ENGINES]])
 def test_a_killed_loop_goes_on_as_if_nothing_had_been(script, engine, kills, variables, tmp_path):
     cut, whole = killed_and_whole(script, engine, tmp_path, kills, **variables)

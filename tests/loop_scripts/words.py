@@ -9,6 +9,11 @@ import numpy as np
 
 import keras_session_ext as kse
 
+if sys.argv[1] == "under_a_strategy":  # before anything lies on a device
+    import tensorflow as tf
+
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
 model.compile("sgd", "mse")
 
@@ -190,6 +195,13 @@ def a_counted_iterator():
     folder = tempfile.mkdtemp()
     whole = train(0)
     print("OUT", out == whole)
+
+
+def under_a_strategy():
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        replicated = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    for _ in made().epochs(2):
+        replicated.reset_metrics()
 
 
 def a_save_that_was_asked_for():

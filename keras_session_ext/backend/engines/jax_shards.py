@@ -55,6 +55,7 @@ def layout_of(variables: Sequence[Any], distribution: Any) -> str:
     name = "layouts by hand" if distribution is None else type(distribution).__name__
     axes = "" if mesh is None else " on a mesh " + ", ".join("{}={}".format(axis, size) for axis, size in zip(
         mesh.axis_names, mesh.devices.shape))
+    axes += ", batches over {}".format(distribution.batch_dim_name) if hasattr(distribution, "batch_dim_name") else ""
     devices = sorted({str(device.platform) for value in values for device in value.sharding.device_set})
     cut: Dict[str, int] = {}
     for value in values:
