@@ -24,9 +24,9 @@ from keras_session_ext.backend.feeds.followed_data import Data, Pass
 from keras_session_ext.backend.hooks.fit_frames import frames
 from keras_session_ext.errors import ConfigError, StateMismatch
 from keras_session_ext.lifecycle.curves import logged
-from keras_session_ext.run.loop_feed import Level, LoopFeed
+from keras_session_ext.run.loop_feed import ITERATOR_WITHIN, PASSED, Level, LoopFeed
 from keras_session_ext.run.loop_iterator import LoopIterator
-from keras_session_ext.run.loop_watch import LoopWatch, check_wrapped
+from keras_session_ext.run.loop_watch import LoopWatch
 from keras_session_ext.run.session import Session
 from keras_session_ext.state import plain_values
 
@@ -52,6 +52,7 @@ class LoopDriver:
         self._logs: Dict[str, Any] = {}
         self._broken = self._over = self._is_saved = False
         self._epochs = 0
+        self._passed = False
         self.history: Any = session.family.keras.callbacks.History()
         self.history.history, self.history.epoch = {}, []
 
@@ -66,7 +67,7 @@ class LoopDriver:
 
     def is_running(self, frame: Optional[FrameType]) -> bool:
         """Whether the outermost loop stands on the stack that ends in this frame; called by signal handlers."""
-        outer = self.levels[0].frames[-1] if self.levels else None
+        outer = self.levels[0].frames[-1] if self.levels and not self._broken else None
         return frame is not None and outer is not None and any(one is outer for one in frames(frame))
 
     # -- a level opens
@@ -118,10 +119,13 @@ class LoopDriver:
         view = session.run.loop = self._watch.begin(feed)
         feed.levels.append(level)  # variables are looked at from its place
         session.begin_stage(again=False)
+        if self._passed:
+            session.run.report.because(PASSED)
         for reason in earlier:  # of a stage before, from which this one follows
             session.run.report.because(reason)
         resumes = session.follow_data(feed, epochs)
         found = view.begin()
+        self._watch.remember(found)
         if resumes:
             self._family.build_optimizers(model, session.resume.meet())
             session.restore(time.monotonic())
@@ -136,6 +140,7 @@ class LoopDriver:
 
     def _is_finished(self) -> bool:
         assert self._feed is not None
+        self._passed = self._passed or self._feed.has_moved()
         self._feed.levels.clear()
         self.session.settle()
         self.session.begin_training()
@@ -191,7 +196,7 @@ class LoopDriver:
         bottom = len(feed.levels) == len(feed.stored["levels"])
         level.pass_.drop(stored["drawn"] - (not bottom))
         level.index = stored["index"]
-        if stored["content"] != level.content or (bottom and level.pass_.chain(stored["drawn"]) != stored["chain"]):
+        if not level.is_like(stored["content"]) or (bottom and level.pass_.chain(stored["drawn"]) != stored["chain"]):
             self.session.run.report.because(
                 "the {} of {} did not give what it gave before; make it depend on nothing but seeds that the script "
                 "sets".format(data.kind, level.name))
@@ -352,6 +357,7 @@ class LoopDriver:
         """The loop that was left by `break` is over."""
         if self._broken and self._feed is not None and self._feed.levels:
             self._broken = False
+            self.session.run.stopping = True  # as a callback stops a fit: later starts train no more
             self._end_stage()
 
     def give_up(self) -> None:
@@ -369,6 +375,8 @@ class LoopDriver:
 
     def iterator(self, source: Any) -> LoopIterator:
         """An iterator whose draws are counted."""
+        if self.levels:
+            raise ConfigError(ITERATOR_WITHIN)
         name = "loop.iterator {}".format(len(self._watch.iterators))
         made = self._watch.iterators[name] = LoopIterator(
             name, self.data_of(source), lambda: self._family.random_state(self._watch.model), self._set_random,
@@ -387,12 +395,5 @@ class LoopDriver:
             self.session.run.report.because(reason)
 
     def check_wrapped(self, iterator: Any, level: Level) -> None:
-        """Refuses what counts or cuts the items of a level behind its back; looked for once at each place.
-
-        Raises:
-            ConfigError: it says what to write.
-        """
-        place = (level.frame.f_code, level.frame.f_lasti)
-        if place not in self._watch.checked:
-            self._watch.checked.add(place)
-            check_wrapped(iterator, level)
+        """Refuses what counts or cuts the items of a level behind its back; `ConfigError` says what to write."""
+        self._watch.check_wrapped(iterator, level)

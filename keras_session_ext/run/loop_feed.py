@@ -14,6 +14,14 @@ from keras_session_ext.backend.hooks import frame_scopes
 NO_ITERATION = "an inner loop began for the first time in a later iteration of {}; let it begin in the first one"
 
 
+PASSED = ("loops that are over are not made again, and what they have read of datasets and iterators stands at its "
+          "beginning; give each loop data of its own")
+ITERATOR_WITHIN = ("loop.iterator(…) is called within a loop: which one goes on where cannot be told. Make it before "
+                   "the loop, or write a loop over the data.")
+#: what gives the same items to everyone who reads it
+_CONSTANT = ("range", "list", "tuple", "ndarray", "count", "str")
+
+
 class Level:
     """One open loop.
 
@@ -54,6 +62,10 @@ class Level:
         """Where the `for` stands."""
         return self.frames[0]
 
+    def is_like(self, content: str) -> bool:
+        """Whether it iterates over what it did at a checkpoint; there may be more epochs."""
+        return content == self.content or (self.word == "epochs" and self.data.kind == "range")
+
     def state(self) -> Dict[str, Any]:
         """Where it stands, as a plain value."""
         made = self.pass_
@@ -87,6 +99,12 @@ class LoopFeed(Feed):
         self.steps = 0
         self.told: Any = lambda: []
         self.stored: Optional[Dict[str, Any]] = None
+
+    def has_moved(self) -> bool:
+        """Whether the loops of the checkpoint have read what stands elsewhere since."""
+        stored = self.stored or {}
+        return bool(stored.get("iterators_of_loop")) or any(
+            one["kind"] not in _CONSTANT for one in stored.get("read", {}).values())
 
     # -- as the state kinds see it
 

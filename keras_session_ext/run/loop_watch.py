@@ -1,6 +1,7 @@
 """What a loop of the script's own leads to: its frames, its first model, the data it follows; what is not known."""
 
 import gc
+import itertools
 from types import FrameType
 from typing import Any, Dict, List, Optional
 
@@ -12,7 +13,7 @@ from keras_session_ext.errors import ConfigError, UnsupportedBackend
 from keras_session_ext.run.loop_feed import Level, LoopFeed
 from keras_session_ext.run.loop_iterator import LoopIterator
 from keras_session_ext.run.session import Session
-from keras_session_ext.state import nested_tensors, walk_objects
+from keras_session_ext.state import nested_tensors, unseen, walk_objects
 from keras_session_ext.state.live_names import Found, models_in
 from keras_session_ext.state.loop_variables import LoopView
 from keras_session_ext.state.walk_objects import GENERATORS
@@ -20,6 +21,8 @@ from keras_session_ext.state.walk_objects import GENERATORS
 _UNFOLLOWED = ("{0} draws a new order each time it is read, and is read outside of a level; write "
                "loop.batches({0})")
 _OPAQUE = "{} ({}) cannot be captured; keep plain values, or offer get_state and set_state"
+#: what takes items of a level beside or ahead of the loop: all of itertools but `chain`
+_HIDES = frozenset(["zip", "map", "filter", *(name for name in dir(itertools) if name != "chain")])
 _NOT_LOOKED = "variables are not looked at (watch=False), and what state= does not name begins anew"
 
 
@@ -46,6 +49,7 @@ class LoopWatch:
         self._named, self._watch, self._stateless = named, watch, stateless
         self._feed: Optional[LoopFeed] = None
         self.iterators: Dict[str, LoopIterator] = {}
+        self._begun: Optional[unseen.Begun] = None
         self.known: Dict[int, Data] = {}
         self.checked: set = set()
 
@@ -60,6 +64,11 @@ class LoopWatch:
         self._feed = feed
         feed.told = self.why_not_exact
         return LoopView(self._session.run, self.scopes, self._named, self._ours)
+
+    def remember(self, found: Found) -> None:
+        """The first loop begins: how the script has made its variables, beside their values."""
+        if self._begun is None:
+            self._begun = unseen.begin(found, self.scopes(), self._named)
 
     def first_model(self, found: List[FrameType]) -> Any:
         """The model that plain Keras is to find in the file; one without layers where there is none."""
@@ -117,6 +126,17 @@ class LoopWatch:
         return any(value is source for scope in self._scopes_of([frame for level in outer for frame in level.frames])
                    for value in scope.values.values()) if outer else False
 
+    def check_wrapped(self, iterator: Any, level: Level) -> None:
+        """Refuses what counts or cuts the items of a level behind its back; looked for once at each place.
+
+        Raises:
+            ConfigError: it says what to write.
+        """
+        place = (level.frame.f_code, level.frame.f_lasti)
+        if place not in self.checked:
+            self.checked.add(place)
+            check_wrapped(iterator, level)
+
     def _ours(self) -> List[Any]:
         """Objects that are followed, and so are no state of the script's."""
         assert self._feed is not None
@@ -133,6 +153,8 @@ class LoopWatch:
         if run.progress.step:
             self.sync()
         reasons = [_OPAQUE.format(*one) for one in found.opaque] + ([] if self._watch else [_NOT_LOOKED])
+        if self._begun is not None:
+            reasons += unseen.why_not_exact(self._begun, found, self.scopes(), self._named)
         for name, value in found.iterated.items():
             if id(value) not in followed and name not in found.owns and self.data_of(value).hidden_order():
                 reasons.append(_UNFOLLOWED.format(name))
@@ -183,9 +205,12 @@ def check_wrapped(iterator: Any, level: Level) -> None:
         if name == "enumerate":
             raise ConfigError("enumerate(loop.{0}(…)) begins to count anew after a resume. Write loop.enumerate(…) "
                               "instead.".format(level.word))
-        if name in ("zip", "islice", "map", "filter"):
+        if name in _HIDES:
             raise ConfigError("{0}(loop.{1}(…)) hides where the loop stands. Write the loop around loop.{1}(…) itself, "
                               "and leave it by `break`.".format(name, level.word))
+    if not frame_scopes.is_followed(level.frame):
+        raise ConfigError("loop.{}(…) stands in the body of a class, or in code that was executed with variables of "
+                          "its own, which cannot be followed. Write it in a module or a function.".format(level.word))
     if not frame_scopes.is_loop(level.frame):
         raise ConfigError("loop.{0}(…) is read by no `for` of the script. Write `for item in loop.{0}(…)`, or "
                           "loop.iterator(…) for next().".format(level.word))

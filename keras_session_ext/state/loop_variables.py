@@ -100,7 +100,7 @@ class LoopView:
         for model in found.models.values():
             self.run_of(model)
         said = {name: held for name, held in found.values.items() if not _is_small(held.packed.value)}
-        self.begun = {name: plain_values.fingerprint(held.packed.value) for name, held in said.items()}
+        self.begun = {name: plain_values.fingerprint(held.packed.value, ordered=True) for name, held in said.items()}
         self._script = {name: held._replace(packed=_copy_of(held.packed)) for name, held in said.items()}
         read = attribute_changes.read(found.places, self._run)
         self.begun.update({"attribute " + name: print_ for name, print_ in read.fingerprints().items()
@@ -151,7 +151,7 @@ def capture(run: Run) -> Dict[str, Any]:
     for name, own in found.owns.items():
         state["own"][name] = plain_values.copy(own.get())
     for name, held in found.values.items():
-        print_ = plain_values.fingerprint(held.packed.value)
+        print_ = plain_values.fingerprint(held.packed.value, ordered=True)
         if view.begun.get(name) == print_:
             state["begun"][name] = print_
         else:
@@ -271,7 +271,7 @@ def _verify(state: Dict[str, Any], run: Run) -> None:
     """All variables have the values of the checkpoint now, or the report says which do not."""
     found = _view(run).look()
     lost = [name for name, stored in state["values"].items() if name not in found.values or plain_values.fingerprint(
-        found.values[name].packed.value) != plain_values.fingerprint(stored["value"])]
+        found.values[name].packed.value, ordered=True) != plain_values.fingerprint(stored["value"], ordered=True)]
     read = attribute_changes.read(found.places, run)
     for name in lost + attribute_changes.lost(state["attributes"], read):
         run.report.because("{} could not be put back; offer get_state and set_state, or name it in state=".format(
@@ -288,7 +288,8 @@ def _restore_values(state: Dict[str, Any], found: Found, run: Run) -> None:
             _put(holder, key, live, nested_tensors.unpack(copied, live, run.family))
     for name in state["begun"]:  # what the way back has changed has the script's own value again
         held, (live, packed) = found.values.get(name), _view(run).script_value(name)
-        if held is None or packed is None or plain_values.fingerprint(held.packed.value) == state["begun"][name]:
+        if held is None or packed is None or plain_values.fingerprint(
+                held.packed.value, ordered=True) == state["begun"][name]:
             continue
         _put(held.holder, held.key, held.live, nested_tensors.unpack(
             {**packed.plain(), "value": plain_values.copy(packed.value)}, live, run.family))

@@ -150,12 +150,17 @@ def copy(value: Any) -> Any:
     return decode(encoded, lambda number: np.array(arrays[number][1]))
 
 
-def fingerprint(value: Any) -> str:
-    """A checksum of a plain value; raises `NotPlain` for others."""
+def fingerprint(value: Any, ordered: bool = False) -> str:
+    """A checksum of a plain value; raises `NotPlain` for others.
+
+    Args:
+        value: it.
+        ordered: whether dicts in another order are another value.
+    """
     if type(value) in (bool, int, str, float):
         return _fingerprint_of_scalar(type(value).__name__, value if type(value) is not float else repr(value))
     encoded, arrays = flatten(value)
-    state = xxhash.xxh3_64(json.dumps(encoded, sort_keys=True).encode())
+    state = xxhash.xxh3_64(json.dumps(encoded, sort_keys=not ordered).encode())
     for _, array in arrays:
         state.update("{} {}".format(array.dtype, array.shape).encode())
         state.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

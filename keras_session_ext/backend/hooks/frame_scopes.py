@@ -51,6 +51,11 @@ def is_loop(frame: FrameType) -> bool:
     return liveness_of(frame.f_code).is_loop(frame.f_lasti)
 
 
+def is_followed(frame: FrameType) -> bool:
+    """Whether the variables of a frame can be looked at: those of a function or a module."""
+    return bool(frame.f_code.co_flags & _OPTIMIZED) or frame.f_locals is frame.f_globals
+
+
 def place_of(found: List[FrameType]) -> str:
     """Where the `for` of a frame stands, and of those behind it: names of functions, and which of their loops it is."""
     made = []
