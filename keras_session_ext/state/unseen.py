@@ -5,22 +5,26 @@ bound to, and in which order a set gives its items stands in no value; where it 
 is named.
 """
 
+import sys
 import types
 from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Tuple
 
 import numpy as np
 
-from keras_session_ext.backend.hooks.frame_scopes import Scope
+from keras_session_ext.backend.hooks.frame_scopes import Scope, is_installed_path
 from keras_session_ext.state import walk_objects
 from keras_session_ext.state.live_names import Found
 from keras_session_ext.state.walk_objects import GENERATORS, SCALARS
 
+_VALUES = frozenset(["decimal", "fractions", "datetime", "pathlib", "uuid", "zoneinfo", "ipaddress"])
 _MANY = 10000  # objects that are looked at, of one loop
 _DEPTH = 6
 _ALIAS = ("{} and {} are one object now, and were not when the loop began, or the other way round; after a resume "
           "that is not so. Give one of them a copy")
 _VIEW = "{} shares its memory with {}; a resume has two arrays. Give one of them a copy"
 _BOUND = "{} ({}) is another than when the loop began; a resume has the first one again"
+_MODULE = ("{} is a variable of an imported module that has changed, and is not kept; keep it in an object that the "
+           "loop's variables lead to, or name that in state=")
 _SET = "{} is a set that has changed, whose items may come in another order after a resume; iterate over sorted({})"
 
 
@@ -31,18 +35,23 @@ class Begun(NamedTuple):
         shared: which paths led to one object, each a set of them.
         bound: name -> what could not be captured.
         sets: path -> the items of a set, in their order.
+        leaves: path -> an object within a list or a dict that no value is made of.
+        modules: name -> what the script's own modules hold in variables, as far as that can be compared.
     """
 
     shared: FrozenSet[FrozenSet[str]]
     bound: Dict[str, Any]
     sets: Dict[str, Tuple[Any, ...]]
+    leaves: Dict[str, Any]
+    modules: Dict[str, Any]
 
 
 def begin(found: Found, scopes: List[Scope], named: Dict[str, Any]) -> Begun:
     """Remembers how the script has made it."""
     walked = list(_walk(scopes, named))
     return Begun(_shared(walked), _uncaptured(found, scopes), {
-        path: tuple(value) for path, value in walked if isinstance(value, (set, frozenset))})
+        path: tuple(value) for path, value in walked if isinstance(value, (set, frozenset))},
+        _leaves(walked), _of_modules(scopes))
 
 
 def why_not_exact(begun: Begun, found: Found, scopes: List[Scope], named: Dict[str, Any]) -> List[str]:
@@ -55,6 +64,11 @@ def why_not_exact(begun: Begun, found: Found, scopes: List[Scope], named: Dict[s
     for name, value in _uncaptured(found, scopes).items():
         if name in begun.bound and begun.bound[name] is not value:
             reasons.append(_BOUND.format(name, type(value).__name__))
+    for path, value in _leaves(walked).items():
+        if begun.leaves.get(path) is not value:
+            reasons.append(_BOUND.format(path, type(value).__name__))
+    now = _of_modules(scopes)
+    reasons += [_MODULE.format(name) for name, value in begun.modules.items() if now.get(name, value) != value]
     for path, value in walked:
         if isinstance(value, (set, frozenset)) and len(value) > 1 and begun.sets.get(path) != tuple(value):
             reasons.append(_SET.format(path, path))
@@ -88,6 +102,38 @@ def _items(value: Any) -> Any:
     if walk_objects.is_helper(value) and hasattr(value, "__dict__"):
         return list(vars(value).items())
     return None
+
+
+def _leaves(walked: List[Tuple[str, Any]]) -> Dict[str, Any]:
+    """Objects in lists, tuples and dicts whose class says nothing of a value, such as a Fraction."""
+    made = {}
+    for path, value in walked:
+        if isinstance(value, (list, dict)):
+            for key, item in _items(value):
+                if item is not None and type(item) not in SCALARS and _items(item) is None and not hasattr(
+                        item, "dtype") and not isinstance(item, (set, frozenset, bytes, type, *GENERATORS)) and (
+                        type(item).__module__ in _VALUES):
+                    made["{}.{}".format(path, key)] = item
+    return made
+
+
+def _of_modules(scopes: List[Scope]) -> Dict[str, Any]:
+    """Numbers, text and short containers in variables of the script's own modules, which were imported."""
+    looked = [id(scope.holder) for scope in scopes]
+    made: Dict[str, Any] = {}
+    for module in list(sys.modules.values()):
+        path = getattr(module, "__file__", None)
+        if not isinstance(module, types.ModuleType) or not isinstance(path, str) or is_installed_path(path) or id(
+                vars(module)) in looked:
+            continue
+        for name, value in list(vars(module).items()):
+            if name.startswith("__"):
+                continue
+            if type(value) in SCALARS:
+                made["{}.{}".format(module.__name__, name)] = (type(value), value)
+            elif type(value) in (list, dict, set) and len(value) < 100:
+                made["{}.{}".format(module.__name__, name)] = repr(value)[:_MANY]
+    return made
 
 
 def _shared(walked: List[Tuple[str, Any]]) -> FrozenSet[FrozenSet[str]]:

@@ -86,7 +86,11 @@ def frames_around(frame: FrameType) -> List[FrameType]:
 
 
 def _is_installed(frame: FrameType) -> bool:
-    path = frame.f_code.co_filename
+    return is_installed_path(frame.f_code.co_filename)
+
+
+def is_installed_path(path: str) -> bool:
+    """Whether a file is of Python itself, of this package, or of another one that was installed."""
     return "-packages" in path or path.startswith((_OURS, _STANDARD))
 
 
