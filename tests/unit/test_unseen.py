@@ -47,7 +47,8 @@ A, B, C = [1], [2], fractions.Fraction(1, 2)
     ({"seen": set()}, {"seen": {1, 2}}, "sorted(seen)"),
     ({"halves": [C]}, {"halves": [C / 2]}, "halves.0 (Fraction)")])
 def test_what_is_no_longer_as_the_script_made_it(before, after, words):
-    said = reasons(before, after, captured=[name for name in after if isinstance(after[name], (list, dict, set, np.ndarray))])
+    said = reasons(before, after, captured=[
+        name for name in after if isinstance(after[name], (list, dict, set, np.ndarray))])
     assert len(said) == 1 and words in said[0], said
 
 
