@@ -19,7 +19,7 @@ ENGINES = pytest.mark.parametrize("engine", ["tensorflow", "jax", "torch"])
 def test_after_a_real_kill_the_steps_behind_the_checkpoint_are_witnessed(engine, tmp_path):
     """Saved after every epoch, killed by SIGKILL in the next: what lies between is trained again."""
     task = {"directory": str(tmp_path / "run"), "result": str(tmp_path / "result.json"), "every": 50,
-            "background": False}
+            "background": False, "pace": 0.1}  # so that Keras's threads come to tell of steps
     kill(engine, task, "batch:19")  # before its step, so 18 steps were made
     made = finish(engine, task)
     assert made["exact"] and made["diverged_at"] is None
