@@ -17,6 +17,7 @@ from keras_session_ext.state.live_names import Found
 from keras_session_ext.state.walk_objects import GENERATORS, SCALARS
 
 _VALUES = frozenset(["decimal", "fractions", "datetime", "pathlib", "uuid", "zoneinfo", "ipaddress"])
+_FRAMEWORKS = frozenset(["keras", "tf_keras", "tensorflow", "jax", "jaxlib", "torch", "keras_session_ext"])
 _MANY = 10000  # objects that are looked at, of one loop
 _DEPTH = 6
 _ALIAS = ("{} and {} are one object now, and were not when the loop began, or the other way round; after a resume "
@@ -99,9 +100,15 @@ def _items(value: Any) -> Any:
         return list(value.items())
     if isinstance(value, (list, tuple)):
         return list(enumerate(value))
-    if walk_objects.is_helper(value) and hasattr(value, "__dict__"):
+    if walk_objects.is_helper(value) and hasattr(value, "__dict__") and not _is_of_framework(value):
         return list(vars(value).items())
     return None
+
+
+def _is_of_framework(value: Any) -> bool:
+    """Models, layers, metrics and tensors have kinds of their own, also where the script has derived from them."""
+    return hasattr(value, "dtype") or any(
+        base.__module__.split(".")[0] in _FRAMEWORKS for base in type(value).__mro__)
 
 
 def _leaves(walked: List[Tuple[str, Any]]) -> Dict[str, Any]:
