@@ -33,6 +33,7 @@ class Begun(NamedTuple):
     """How it was when the loop began.
 
     Attributes:
+        paths: to everything that can be changed in place.
         shared: which paths led to one object, each a set of them.
         bound: name -> what could not be captured.
         sets: path -> the items of a set, in their order.
@@ -40,6 +41,7 @@ class Begun(NamedTuple):
         modules: name -> what the script's own modules hold in variables, as far as that can be compared.
     """
 
+    paths: FrozenSet[str]
     shared: FrozenSet[FrozenSet[str]]
     bound: Dict[str, Any]
     sets: Dict[str, Tuple[Any, ...]]
@@ -50,7 +52,7 @@ class Begun(NamedTuple):
 def begin(found: Found, scopes: List[Scope], named: Dict[str, Any]) -> Begun:
     """Remembers how the script has made it."""
     walked = list(_walk(scopes, named))
-    return Begun(_shared(walked), _uncaptured(found, scopes), {
+    return Begun(frozenset(path for path, _ in walked), _shared(walked), _uncaptured(found, scopes), {
         path: tuple(value) for path, value in walked if isinstance(value, (set, frozenset))},
         _leaves(walked), _of_modules(scopes))
 
@@ -59,8 +61,11 @@ def why_not_exact(begun: Begun, found: Found, scopes: List[Scope], named: Dict[s
     """Reasons, by name."""
     walked = list(_walk(scopes, named))
     reasons = []
+    there = {path for path, _ in walked}
     for paths in sorted(_shared(walked) ^ begun.shared, key=sorted):
-        reasons.append(_ALIAS.format(*sorted(paths)[:2]))
+        known = sorted(paths & begun.paths & there)  # what comes later is compared with nothing
+        if len(known) > 1:
+            reasons.append(_ALIAS.format(*known[:2]))
     reasons += _views(walked)
     for name, value in _uncaptured(found, scopes).items():
         if name in begun.bound and begun.bound[name] is not value:
