@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tu
 
 import numpy as np
 
+from keras_session_ext.backend.contracts.family import Family
 from keras_session_ext.backend.feeds import followed_data
 from keras_session_ext.backend.hooks.frame_scopes import Scope
 from keras_session_ext.state import attribute_changes, nested_tensors, plain_values, walk_objects
@@ -250,7 +251,7 @@ def _is_ours(value: Any) -> bool:
         isinstance(value, type) and str(value.__module__).split(".")[0] == _OURS)
 
 
-def models_in(family: Any, scopes: List[Scope], named: Dict[str, Any]) -> List[Any]:
+def models_in(family: Family, scopes: List[Scope], named: Dict[str, Any]) -> List[Any]:
     """The Keras models that variables lead to, two attributes deep, each once."""
     found: List[Any] = []
 
