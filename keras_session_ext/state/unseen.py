@@ -134,9 +134,10 @@ def _of_modules(scopes: List[Scope]) -> Dict[str, Any]:
     looked = [id(scope.holder) for scope in scopes]
     made: Dict[str, Any] = {}
     for module in list(sys.modules.values()):
-        path = getattr(module, "__file__", None)
-        if not isinstance(module, types.ModuleType) or not isinstance(path, str) or is_installed_path(path) or id(
-                vars(module)) in looked:
+        if not isinstance(module, types.ModuleType):
+            continue
+        path = vars(module).get("__file__")  # no attribute is asked for: a lazy module would import what it stands for
+        if not isinstance(path, str) or is_installed_path(path) or id(vars(module)) in looked:
             continue
         for name, value in list(vars(module).items()):
             if name.startswith("__"):
