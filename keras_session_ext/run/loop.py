@@ -115,7 +115,7 @@ class LoopDriver:
         model = self._watch.first_model(level.frames)
         self.history.history, self.history.epoch = {}, []
         session.attach(model, [self.history])
-        session.run.feed = feed
+        session.run.feed, session.run.stopping = feed, False
         view = session.run.loop = self._watch.begin(feed)
         feed.levels.append(level)  # variables are looked at from its place
         session.begin_stage(again=False)

@@ -174,6 +174,21 @@ def a_break_and_its_stages():
     print("OUT", out == whole, len(out[0]))
 
 
+def a_bounded_loop_that_was_finished():
+    """It is over, whatever its number of epochs; the loop behind it is trained whole."""
+    folder, seen = tempfile.mkdtemp(), []
+    for _ in range(2):
+        loop = made(folder)
+        for epoch in loop.epochs(10):
+            seen.append(epoch)
+            if epoch == 2:
+                break
+        loop.finish()
+        for epoch in loop.epochs(3):
+            seen.append(epoch)
+    print("OUT", seen)
+
+
 def a_counted_iterator():
     folder = tempfile.mkdtemp()
 
