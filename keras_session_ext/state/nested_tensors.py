@@ -101,12 +101,12 @@ def _unpack(value: Any, live: Any, family: Family, path: str, tensors: set, name
 
 
 def in_place(value: Any, live: Any) -> Any:
-    """Gives `live` the value where it can be changed, and is nobody's view: another variable may be the same object.
+    """Gives `live` the value where it can be changed: another variable may be the same object, or a view of it.
 
     Returns:
         `live`, or else the value itself.
     """
-    if isinstance(live, np.ndarray) and isinstance(value, np.ndarray) and live.base is None and live.flags.writeable \
+    if isinstance(live, np.ndarray) and isinstance(value, np.ndarray) and live.flags.writeable \
             and (live.shape, live.dtype) == (value.shape, value.dtype):
         live[...] = value
         return live

@@ -22,7 +22,8 @@ _MANY = 10000  # objects that are looked at, of one loop
 _DEPTH = 6
 _ALIAS = ("{} and {} are one object now, and were not when the loop began, or the other way round; after a resume "
           "that is not so. Give one of them a copy")
-_VIEW = "{} shares its memory with {}; a resume has two arrays. Give one of them a copy"
+_VIEW = ("{} and {} share their memory now, and did not when the loop began, or the other way round; after a resume "
+         "that is not so. Give one of them a copy")
 _BOUND = "{} ({}) is another than when the loop began; a resume has the first one again"
 _MODULE = ("{} is a variable of an imported module that has changed, and is not kept; keep it in an object that the "
            "loop's variables lead to, or name that in state=")
@@ -35,6 +36,7 @@ class Begun(NamedTuple):
     Attributes:
         paths: to everything that can be changed in place.
         shared: which paths led to one object, each a set of them.
+        views: pairs of paths to arrays that share their memory.
         bound: name -> what could not be captured.
         sets: path -> the items of a set, in their order.
         leaves: path -> an object within a list or a dict that no value is made of.
@@ -43,6 +45,7 @@ class Begun(NamedTuple):
 
     paths: FrozenSet[str]
     shared: FrozenSet[FrozenSet[str]]
+    views: FrozenSet[FrozenSet[str]]
     bound: Dict[str, Any]
     sets: Dict[str, Tuple[Any, ...]]
     leaves: Dict[str, Any]
@@ -52,7 +55,7 @@ class Begun(NamedTuple):
 def begin(found: Found, scopes: List[Scope], named: Dict[str, Any]) -> Begun:
     """Remembers how the script has made it."""
     walked = list(_walk(scopes, named))
-    return Begun(frozenset(path for path, _ in walked), _shared(walked), _uncaptured(found, scopes), {
+    return Begun(frozenset(path for path, _ in walked), _shared(walked), _views(walked), _uncaptured(found, scopes), {
         path: tuple(value) for path, value in walked if isinstance(value, (set, frozenset))},
         _leaves(walked), _of_modules(scopes))
 
@@ -66,7 +69,9 @@ def why_not_exact(begun: Begun, found: Found, scopes: List[Scope], named: Dict[s
         known = sorted(paths & begun.paths & there)  # what comes later is compared with nothing
         if len(known) > 1:
             reasons.append(_ALIAS.format(*known[:2]))
-    reasons += _views(walked)
+    for pair in sorted(_views(walked) ^ begun.views, key=sorted):
+        if pair <= there:
+            reasons.append(_VIEW.format(*sorted(pair)))
     for name, value in _uncaptured(found, scopes).items():
         if name in begun.bound and begun.bound[name] is not value:
             reasons.append(_BOUND.format(name, type(value).__name__))
@@ -156,18 +161,19 @@ def _shared(walked: List[Tuple[str, Any]]) -> FrozenSet[FrozenSet[str]]:
     return frozenset(frozenset(several) for several in paths.values() if len(several) > 1)
 
 
-def _views(walked: List[Tuple[str, Any]]) -> List[str]:
-    owners: Dict[int, str] = {}
-    reasons = []
-    for path, value in walked:
-        if isinstance(value, np.ndarray):
-            owner = value
-            while isinstance(owner.base, np.ndarray):
-                owner = owner.base
-            other = owners.setdefault(id(owner), path)
-            if other != path and not any(one is value for two, one in walked if two == other):
-                reasons.append(_VIEW.format(path, other))
-    return reasons
+def _views(walked: List[Tuple[str, Any]]) -> FrozenSet[FrozenSet[str]]:
+    """Each array with the first one of the same memory."""
+    arrays = sorted(((path, value) for path, value in walked if isinstance(value, np.ndarray)), key=lambda one: one[0])
+    firsts: Dict[int, Tuple[str, Any]] = {}
+    pairs = set()
+    for path, value in arrays:
+        owner = value
+        while isinstance(owner.base, np.ndarray):
+            owner = owner.base
+        first, other = firsts.setdefault(id(owner), (path, value))
+        if other is not value:
+            pairs.add(frozenset([first, path]))
+    return frozenset(pairs)
 
 
 def _uncaptured(found: Found, scopes: List[Scope]) -> Dict[str, Any]:

@@ -43,6 +43,7 @@ def test_replicas_are_refused():
 
 @pytest.mark.parametrize("case, out", [
     ("without_looking", "OUT 3 6"), ("a_break_and_its_stages", "OUT True 13"), ("a_counted_iterator", "OUT True"),
+    ("a_view_of_an_array", "OUT ([3.0, 12.0, 0.0, 0.0], [3.0, 12.0], True)"),
     ("a_bounded_loop_that_was_finished", "OUT [0, 1, 2, 0, 1, 2]"),
     ("a_save_that_was_asked_for", "OUT ['loop.save()', 'loop.save()', 'the end of the stage']")])
 def test_what_the_words_do(case, out):

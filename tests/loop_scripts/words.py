@@ -189,6 +189,29 @@ def a_bounded_loop_that_was_finished():
     print("OUT", seen)
 
 
+def a_view_of_an_array():
+    """It is one again: what is written to one of them later stands in the other, too."""
+    folder = tempfile.mkdtemp()
+
+    def train(stop):
+        loop = made(folder, save=kse.EverySteps(1))
+        buffer = np.zeros(4)
+        head, count = buffer[:2], 0
+        for epoch in loop.epochs(2):
+            for _ in loop.batches(range(3)):
+                count += 1
+                if count == stop:
+                    raise KeyError
+                head[0] += epoch
+                buffer[1] += 2
+        return buffer.tolist(), head.tolist(), loop.resume_report.exact
+
+    try:
+        train(3)
+    except KeyError:
+        print("OUT", train(0))
+
+
 def a_counted_iterator():
     folder = tempfile.mkdtemp()
 
