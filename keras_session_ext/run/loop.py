@@ -17,10 +17,10 @@ over: what it has left in variables would be missing on the way back.
 
 import time
 from types import FrameType
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Set
 
 from keras_session_ext.backend.contracts.family import Family
-from keras_session_ext.backend.feeds.followed_data import Data, Pass
+from keras_session_ext.backend.feeds.followed_data import Pass
 from keras_session_ext.backend.hooks.fit_frames import frames
 from keras_session_ext.errors import ConfigError, StateMismatch
 from keras_session_ext.lifecycle.curves import logged
@@ -43,16 +43,18 @@ class LoopDriver:
 
     Attributes:
         history: a Keras History, of what was logged.
+        data_of, check_wrapped: of what is looked at.
     """
 
     def __init__(self, session: Session, model: Any, named: Dict[str, Any], watch: bool, stateless: Optional[str]):
         self.session = session
         self._watch = LoopWatch(session, model, named, watch, stateless)
+        self.data_of, self.check_wrapped = self._watch.data_of, self._watch.check_wrapped
         self._feed: Optional[LoopFeed] = None
         self._logs: Dict[str, Any] = {}
         self._broken = self._over = self._is_saved = False
         self._epochs = 0
-        self._passed = False
+        self._passed: Set[str] = set()
         self.history: Any = session.family.keras.callbacks.History()
         self.history.history, self.history.epoch = {}, []
 
@@ -119,8 +121,6 @@ class LoopDriver:
         view = session.run.loop = self._watch.begin(feed)
         feed.levels.append(level)  # variables are looked at from its place
         session.begin_stage(again=False)
-        if self._passed:
-            session.run.report.because(PASSED)
         for reason in earlier:  # of a stage before, from which this one follows
             session.run.report.because(reason)
         resumes = session.follow_data(feed, epochs)
@@ -140,7 +140,8 @@ class LoopDriver:
 
     def _is_finished(self) -> bool:
         assert self._feed is not None
-        self._passed = self._passed or self._feed.has_moved()
+        self._passed |= self._feed.moved()
+        self._iterators_go_on(self._feed.stored or {})
         self._feed.levels.clear()
         self.session.settle()
         self.session.begin_training()
@@ -154,6 +155,8 @@ class LoopDriver:
         stored = (feed.stored or {}).get("read", {}).pop(level.name, None)
         if stored is not None:  # it was read before the checkpoint, and is over there
             data.advance(stored["made"])  # a loader's generators came back with the variables
+        elif data.kind in self._passed and self._watch.is_held(level):
+            self.session.run.report.because(PASSED)
         level.made, level.start = data.made, self._random()
         feed.read[level.name] = data
         level.pass_ = Pass(data)
@@ -210,9 +213,7 @@ class LoopDriver:
         session, feed = self.session, self._feed
         assert feed is not None and feed.stored is not None
         told = len(session.run.report.reasons)
-        for name, one in self._watch.iterators.items():
-            if name in feed.stored["iterators_of_loop"]:
-                one.go_on(feed.stored["iterators_of_loop"][name])
+        self._iterators_go_on(feed.stored)
         session.run.loop.is_complete = True
         session.resume.apply()
         for level in feed.levels[:-1]:
@@ -222,6 +223,11 @@ class LoopDriver:
         session.settle()
         for reason in session.run.report.reasons[told:]:
             session.tell("Session: exact: no, because " + reason)
+
+    def _iterators_go_on(self, stored: Dict[str, Any]) -> None:
+        for name, state in stored.get("iterators_of_loop", {}).items():
+            if name in self._watch.iterators:
+                self._watch.iterators[name].go_on(state)
 
     # -- an item is asked for
 
@@ -369,10 +375,6 @@ class LoopDriver:
 
     # -- what is looked at
 
-    def data_of(self, source: Any) -> Data:
-        """What is followed of an object: the same for the same object."""
-        return self._watch.data_of(source)
-
     def iterator(self, source: Any) -> LoopIterator:
         """An iterator whose draws are counted."""
         if self.levels:
@@ -393,7 +395,3 @@ class LoopDriver:
     def _set_random(self, random: Dict[str, Any]) -> None:
         for reason in self._family.set_random_state(random, self.session.run.model):
             self.session.run.report.because(reason)
-
-    def check_wrapped(self, iterator: Any, level: Level) -> None:
-        """Refuses what counts or cuts the items of a level behind its back; `ConfigError` says what to write."""
-        self._watch.check_wrapped(iterator, level)

@@ -4,7 +4,7 @@ A *level* is one `for` around `loop.epochs`, `loop.batches` or `loop.enumerate`.
 """
 
 from types import FrameType
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Set
 
 from keras_session_ext.backend.contracts.family import Family
 from keras_session_ext.backend.contracts.feed import Feed
@@ -100,11 +100,9 @@ class LoopFeed(Feed):
         self.told: Any = lambda: []
         self.stored: Optional[Dict[str, Any]] = None
 
-    def has_moved(self) -> bool:
-        """Whether the loops of the checkpoint have read what stands elsewhere since."""
-        stored = self.stored or {}
-        return bool(stored.get("iterators_of_loop")) or any(
-            one["kind"] not in _CONSTANT for one in stored.get("read", {}).values())
+    def moved(self) -> Set[str]:
+        """The kinds of data that the loops of the checkpoint have read, and which stand elsewhere since."""
+        return {one["kind"] for one in (self.stored or {}).get("read", {}).values() if one["kind"] not in _CONSTANT}
 
     # -- as the state kinds see it
 

@@ -126,6 +126,13 @@ class LoopWatch:
         return any(value is source for scope in self._scopes_of([frame for level in outer for frame in level.frames])
                    for value in scope.values.values()) if outer else False
 
+    def is_held(self, level: Level) -> bool:
+        """Whether anything of the script's holds what a level reads: it may have been read before."""
+        source = level.data.source
+        variables = [value for frame in level.frames for value in [*frame.f_locals.values(), *frame.f_globals.values()]]
+        return any(value is source for value in variables) or any(
+            one is not variables and not _is_ours(one) for one in gc.get_referrers(source))
+
     def check_wrapped(self, iterator: Any, level: Level) -> None:
         """Refuses what counts or cuts the items of a level behind its back; looked for once at each place.
 
@@ -191,6 +198,13 @@ class LoopWatch:
         return isinstance(value, (tuple, list)) and len(value) >= 2 and all(
             isinstance(part, (tuple, list)) and list(map(np.shape, part)) == [tuple(one.shape) for one in variables]
             for part, variables in zip(value, (model.trainable_variables, model.non_trainable_variables)))
+
+
+def _is_ours(holder: Any) -> bool:
+    """Whether it is a running function, or what this package follows data by: an object of it, or its dictionary."""
+    within = holder.values() if isinstance(holder, dict) else [holder]
+    return isinstance(holder, FrameType) or any(
+        type(one).__module__.startswith(__package__.split(".")[0]) for one in within)
 
 
 def check_wrapped(iterator: Any, level: Level) -> None:

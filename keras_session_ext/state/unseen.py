@@ -5,6 +5,7 @@ bound to, and in which order a set gives its items stands in no value; where it 
 is named.
 """
 
+import os
 import sys
 import types
 from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Tuple
@@ -27,7 +28,8 @@ _VIEW = ("{} and {} share their memory now, and did not when the loop began, or 
 _BOUND = "{} ({}) is another than when the loop began; a resume has the first one again"
 _MODULE = ("{} is a variable of an imported module that has changed, and is not kept; keep it in an object that the "
            "loop's variables lead to, or name that in state=")
-_SET = "{} is a set that has changed, whose items may come in another order after a resume; iterate over sorted({})"
+_SET = ("{} is a set that has changed, whose items may come in another order after a resume; iterate over sorted({}), "
+        "or set PYTHONHASHSEED")
 
 
 class Begun(NamedTuple):
@@ -81,7 +83,8 @@ def why_not_exact(begun: Begun, found: Found, scopes: List[Scope], named: Dict[s
     now = _of_modules(scopes)
     reasons += [_MODULE.format(name) for name, value in begun.modules.items() if now.get(name, value) != value]
     for path, value in walked:
-        if isinstance(value, (set, frozenset)) and len(value) > 1 and begun.sets.get(path) != tuple(value):
+        if isinstance(value, (set, frozenset)) and len(value) > 1 and begun.sets.get(path) != tuple(
+                value) and not _comes_again(value):
             reasons.append(_SET.format(path, path))
     return reasons
 
@@ -103,6 +106,24 @@ def _walk(scopes: List[Scope], named: Dict[str, Any]) -> Iterator[Tuple[str, Any
             if id(value) not in entered and depth:
                 entered.add(id(value))
                 left += [("{}.{}".format(path, key), item, depth - 1) for key, item in inner or ()]
+
+
+def _comes_again(value: Any) -> bool:
+    """Whether a set that is made of its items in another process gives them in this order, now and when more come.
+
+    Their order is that of their hashes, those of text are drawn anew for each process, and the size of the table tells.
+    """
+    if os.environ.get("PYTHONHASHSEED", "random") in ("", "random") and not all(map(_is_number, value)):
+        return False
+    stored, made = set(), set()  # as a value is stored, and put back
+    for item in sorted(value, key=repr):
+        stored.add(item)
+    made.update(list(stored))
+    return list(made) == list(value) and (isinstance(value, frozenset) or sys.getsizeof(made) == sys.getsizeof(value))
+
+
+def _is_number(value: Any) -> bool:
+    return all(map(_is_number, value)) if type(value) is tuple else type(value) in (bool, int, float, complex)
 
 
 def _items(value: Any) -> Any:

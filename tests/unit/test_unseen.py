@@ -33,6 +33,13 @@ def a_view():
     return {"buffer": buffer, "head": buffer[:2]}
 
 
+def collided():
+    """A set whose items come in another order when it is made of them anew: two have one place in its table."""
+    value = {8}
+    value.add(0)
+    return value
+
+
 A, B, C = [1], [2], fractions.Fraction(1, 2)
 
 
@@ -45,20 +52,29 @@ A, B, C = [1], [2], fractions.Fraction(1, 2)
     ({"step": len}, {"step": max}, "step (builtin_function_or_method) is another"),
     ({"path": pathlib.Path("a")}, {"path": pathlib.Path("b")}, "is another"),
     ({"kind": int}, {"kind": float}, "kind (type) is another"),
-    ({"seen": set()}, {"seen": {1, 2}}, "sorted(seen)"),
+    ({"seen": set()}, {"seen": {"a", "b"}}, "sorted(seen)"),
+    ({"seen": set()}, {"seen": collided()}, "sorted(seen)"),
     ({"halves": [C]}, {"halves": [C / 2]}, "halves.0 (Fraction)")])
-def test_what_is_no_longer_as_the_script_made_it(before, after, words):
+def test_what_is_no_longer_as_the_script_made_it(before, after, words, monkeypatch):
+    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
     said = reasons(before, after, captured=[
         name for name in after if isinstance(after[name], (list, dict, set, np.ndarray))])
     assert len(said) == 1 and words in said[0], said
 
 
 @pytest.mark.parametrize("values", [
-    one_list_twice(), a_view(), {"rows": list(np.zeros((3, 2)))},
+    {"numbers": {1, 2, (3, 4.5)}}, one_list_twice(), a_view(), {"rows": list(np.zeros((3, 2)))},
     {"a": A, "b": B}, {"step": len, "kind": int}, {"seen": {1}}, {"halves": [C]},
     {"deque": collections.deque([1], 3), "arrays": [np.zeros(2), np.ones(2)]}])
 def test_what_is_as_it_was_is_no_reason(values):
     assert reasons(values, values, captured=[name for name in values if not callable(values[name])]) == []
+
+
+def test_numbers_come_in_the_order_of_their_hashes():
+    assert reasons({"seen": set()}, {"seen": set(range(100))}, captured=["seen"]) == []
+    grown = set(range(1000))
+    grown.difference_update(range(3, 1000))  # its table is still that of a thousand
+    assert len(reasons({"seen": set()}, {"seen": grown}, captured=["seen"])) == 1
 
 
 def test_what_comes_later_is_compared_with_nothing():
