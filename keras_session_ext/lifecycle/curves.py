@@ -107,6 +107,8 @@ class Curves:
                 self._left_out.setdefault(key[0]) if len(self._left_out) < 1000 else None
                 continue
             line = self._lines.setdefault(key, [])
+            if line and line[-1].step == step:  # an epoch that ended again: its last step was saved, its end was not
+                del line[-1]
             line.append(Point(step, number(event.figures.get("metrics_time")) or event.time, value))
             if len(line) > 2 * LINE_POINTS:
                 line[:] = thin(line, LINE_POINTS)

@@ -55,6 +55,17 @@ def test_a_kill_before_the_first_checkpoint_throws_all_away():
     assert lines(drawn)["loss"]["times"] == [26.0]
 
 
+def test_an_epoch_that_ends_again_is_one_point():
+    """Saved at its last step, before validation; killed behind its end: the next process ends it once more."""
+    drawn = gathered(epoch(10, 100, loss=0.9), epoch(20, 200, loss=0.8, val_loss=0.75),
+                     (1000, "interrupted", {"step": 200, "last_sign": 35.0}),
+                     (1001, "restored", {"step": 200, "lost_steps": 0, "lost_seconds": 15.0}),
+                     epoch(1010, 200, loss=0.8, val_loss=0.75), epoch(1020, 300, loss=0.7)).drawn()
+    assert lines(drawn)["loss"]["steps"] == [100, 200, 300]
+    assert lines(drawn)["loss"]["times"][1] == 1010
+    assert lines(drawn)["val_loss"]["steps"] == [200]
+
+
 def test_a_stage_that_was_finished_throws_nothing_away():
     """Started again, each finished stage hands out its end first."""
     drawn = gathered(epoch(10, 100, loss=0.9), epoch(20, 200, loss=0.8), (30, "finished", {}),
