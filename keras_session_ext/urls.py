@@ -40,8 +40,12 @@ def normalised(path: str) -> str:
     return "{}://{}".format(scheme, rest.strip("/"))
 
 
-def problem(path: str) -> Optional[str]:
+def problem(path: str, may_be_bucket: bool = False) -> Optional[str]:
     """Why a URL cannot be used, or None where nothing is wrong with it, or it is a path.
+
+    Args:
+        path: a URL, or a path.
+        may_be_bucket: a whole bucket will do, where runs are looked for and nothing is made.
 
     Examples:
         >>> problem("s3://bucket/run") is None, problem("runs/a") is None
@@ -62,7 +66,7 @@ def problem(path: str) -> Optional[str]:
     if ":" in place or ("@" in place and not scheme.startswith("abfs")):
         return ("it holds a user or a password, which would stand in messages and files: give them by the environment "
                 "or the configuration of the store's client")
-    if not place or (scheme != "memory" and not name):
+    if not place or (scheme != "memory" and not name and not may_be_bucket):
         return "it names no folder: expected {}://BUCKET/FOLDER".format(scheme)
     if any(part in ("", ".", "..") for part in name.split("/") if name):
         return "a store has no '.' and '..', and no empty names: name the folder itself"

@@ -14,10 +14,18 @@ from keras_session_ext.store.run_directory import RunDirectory
 
 
 class PathOrUrl(click.Path):
-    """A path, or the URL of a store."""
+    """A path, or the URL of a store.
+
+    Args:
+        may_be_bucket: as of `urls.problem`.
+    """
+
+    def __init__(self, may_be_bucket: bool = False):
+        super().__init__()
+        self._may_be_bucket = may_be_bucket
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        problem = urls.problem(str(value))
+        problem = urls.problem(str(value), self._may_be_bucket)
         if problem is not None:
             self.fail("{!r}: {}.".format(urls.without_secrets(str(value)), problem), param, ctx)
         return super().convert(urls.normalised(str(value)), param, ctx)
@@ -33,7 +41,7 @@ class LocalPath(PathOrUrl):
         return path
 
 
-LOCAL_PATH, PATH_OR_URL = LocalPath(), PathOrUrl()
+LOCAL_PATH, PATH_OR_URL, RUNS = LocalPath(), PathOrUrl(), PathOrUrl(may_be_bucket=True)
 in_directory = click.option("-d", "--directory", metavar="DIRECTORY", type=PATH_OR_URL,
                             help="The run directory, where an id is given.")
 

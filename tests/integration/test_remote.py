@@ -235,6 +235,9 @@ def test_commands(place, tmp_path):
     call("diff", newest.path, newest.path)
     above = json.loads(call("ls", url.rsplit("/", 1)[0]))
     assert url in json.dumps(above)
+    bucket = "/".join(url.split("/")[:3])
+    assert url in call("ls", bucket)
+    assert CliRunner().invoke(cli.commands, ["show", bucket]).exit_code == 2
 
 
 @pytest.mark.parametrize("name", ["ä b", "100%", "%2F", "a+b", "a&b=c"])

@@ -27,7 +27,7 @@ _RUNS = (Column("run", wide="fold"), Column("checkpoints", right=True), Column("
 
 
 @command()
-@click.argument("directory", default=".", type=path_arguments.PATH_OR_URL)
+@click.argument("directory", default=".", type=path_arguments.RUNS)
 @click.option("--sort", metavar="METRIC", help="The best value of a metric first, such as val_loss.")
 def ls(out: Output, directory: str, sort: Optional[str]) -> None:
     """Lists the checkpoints of the run in DIRECTORY, newest first.

@@ -10,7 +10,7 @@ from keras_session_ext.cli.output import Output, command
 
 
 @command()
-@click.argument("directories", nargs=-1, required=True, type=path_arguments.PATH_OR_URL, metavar="DIRECTORY...")
+@click.argument("directories", nargs=-1, required=True, type=path_arguments.RUNS, metavar="DIRECTORY...")
 @click.option("-o", "--output", default="run.html", show_default=True, type=path_arguments.LOCAL_PATH, metavar="FILE",
               help="The page; one that is there is replaced.")
 def report(out: Output, directories: Tuple[str, ...], output: str) -> None:
