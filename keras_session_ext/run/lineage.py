@@ -7,7 +7,7 @@ stages stand in stages.py.
 
 import os
 import re
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from keras_session_ext.errors import CheckpointCorrupt, CheckpointNotFound, Conf
 from keras_session_ext.progress import CheckpointInfo
 from keras_session_ext.run.reading_progress import ReadingProgress
 from keras_session_ext.state import components, plain_values, schema
-from keras_session_ext.store.find_checkpoints import is_best, named
+from keras_session_ext.store.find_checkpoints import ids_like, is_best, named
 from keras_session_ext.store.run_directory import RunDirectory
 
 _SHORT_ID = re.compile(r"[0-9a-f]{4,8}")
@@ -115,13 +115,27 @@ class Lineage:
             if newest is not None:
                 return newest
             self.asked = name
-        looks_like_path = not is_best(name) and (os.sep in name or name.endswith(".h5"))
-        info = None if looks_like_path else named(name, known, self._directory.checkpoints)
-        origin = read(name) if info is None else read(info.path, ReadingProgress(info, self._tell))
-        self.branch_of = origin.info.id
-        if self.asked is not None:
-            return origin
-        return self.newest([info for info in known if info.branch_of == origin.info.id]) or origin
+        self.branch_of, path = self._origin(name, known)
+        if self.asked is None:
+            newest = self.newest([info for info in known if info.branch_of == self.branch_of])
+            if newest is not None:
+                return newest
+        head = reader.read_header(path)
+        return read(path, ReadingProgress(head.info, self._tell))
+
+    def _origin(self, name: str, known: List[CheckpointInfo]) -> Tuple[str, str]:
+        """The id and the file of what is called `name`; it may be gone, or damaged, where a run goes on from it."""
+        is_path = not is_best(name) and (os.sep in name or name.endswith(".h5"))
+        path = _real(name) if is_path else name
+        try:
+            info = reader.read_header(path).info if is_path else named(name, known, self._directory.checkpoints)
+            return info.id, info.path
+        except (CheckpointNotFound, CheckpointCorrupt):
+            begun = ids_like(os.path.basename(name)[:-len(".h5")] if is_path else name,
+                             sorted({info.branch_of for info in known if info.branch_of}))
+            if len(begun) != 1:
+                raise
+            return begun[0], path
 
     def newest(self, infos: List[CheckpointInfo]) -> Optional[Candidate]:
         """The first of these checkpoints of the directory that is whole."""
@@ -187,7 +201,11 @@ def run_id(directory: PathOrUrl, restore: PathOrUrl = "auto", group: bool = Fals
 
 def read(path: str, told: Callable[[int], None] = lambda nbytes: None) -> Candidate:
     """Reads and verifies a checkpoint anywhere; `told` is given the number of bytes after each piece."""
-    return _candidate(*reader.read_checkpoint(path if urls.is_url(path) else os.path.realpath(path), told=told))
+    return _candidate(*reader.read_checkpoint(_real(path), told=told))
+
+
+def _real(path: str) -> str:
+    return path if urls.is_url(path) else os.path.realpath(path)
 
 
 def _candidate(head: reader.Header, tensors: Dict[str, np.ndarray]) -> Candidate:

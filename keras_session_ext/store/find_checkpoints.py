@@ -74,6 +74,17 @@ def is_best(name: str) -> bool:
     return name == _BEST or name.startswith(_BEST + ":")
 
 
+def ids_like(name: str, ids: Sequence[str]) -> List[str]:
+    """The ids that a name may mean: itself, or those whose beginning, or whose last part's beginning, it is.
+
+    Examples:
+        >>> ids_like("0d7c", ["g000001-s0000000006-0d7cc024"])
+        ['g000001-s0000000006-0d7cc024']
+    """
+    return [id for id in ids if id == name] or [
+        id for id in ids if len(name) >= _SHORTEST and (id.startswith(name) or id.rsplit("-", 1)[-1].startswith(name))]
+
+
 def named(name: str, known: Sequence[CheckpointInfo], where: str) -> CheckpointInfo:
     """The checkpoint that a name means: an id, as much of one as no other has, "best", or "best:val_loss".
 
@@ -87,14 +98,12 @@ def named(name: str, known: Sequence[CheckpointInfo], where: str) -> CheckpointI
     """
     if is_best(name):
         return ranked(known, name[len(_BEST) + 1:] or None, "auto", where)[0]
-    found = [info for info in known if info.id == name] or [
-        info for info in known if len(name) >= _SHORTEST and (
-            info.id.startswith(name) or info.id.rsplit("-", 1)[-1].startswith(name))]
+    found = ids_like(name, [info.id for info in known])
     if len(found) == 1:
-        return found[0]
+        return next(info for info in known if info.id == found[0])
     if found:
         raise CheckpointNotFound("There are {} checkpoints {!r} in {}: {}. Give more of the id.".format(
-            len(found), name, where, ", ".join(info.id for info in found[:5])))
+            len(found), name, where, ", ".join(found[:5])))
     nearest = difflib.get_close_matches(name, [info.id for info in known], n=3, cutoff=0.0)
     raise CheckpointNotFound("There is no checkpoint {!r} in {}. {}".format(
         name, where, "The nearest: {}.".format(", ".join(nearest)) if nearest else "It is empty."))

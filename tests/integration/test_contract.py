@@ -232,6 +232,29 @@ def test_an_id_is_used_once_and_its_branch_is_followed(tmp_path):
     assert checkpoint.resume_report.checkpoint == origin.id
 
 
+@pytest.mark.parametrize("what", ["gone", "damaged"])
+def test_a_branch_is_followed_without_what_it_branched_from(tmp_path, what):
+    """As on an empty disk with a mirror that never had it, or where it was removed by hand."""
+    fit(tmp_path, 2, keep=kse.KeepAll())
+    origin = kse.list_checkpoints(tmp_path)[-1]
+    fit(tmp_path, 3, restore=origin.id, keep=kse.KeepAll())
+    newest = kse.list_checkpoints(tmp_path)[0]
+    fit(tmp_path / "elsewhere", 3, restore=origin.path)
+    with open(origin.path, "rb+") as file:
+        file.truncate(1000)
+    if what == "gone":
+        os.remove(origin.path)
+    for asked in (origin.id, origin.id[-8:], origin.path):
+        assert kse.run_id(tmp_path, restore=asked) == newest.run
+        _, checkpoint, _ = fit(tmp_path, 3, restore=asked, keep=kse.KeepAll())
+        assert checkpoint.resume_report.checkpoint == newest.id
+    _, checkpoint, _ = fit(tmp_path / "elsewhere", 3, restore=origin.path)
+    assert checkpoint.resume_report.progress.epoch == 3
+    error = kse.CheckpointNotFound if what == "gone" else kse.SessionError
+    with pytest.raises(error):
+        fit(tmp_path / "another", 3, restore=origin.path)
+
+
 def test_the_best_is_restored_once_and_then_followed(tmp_path):
     fit(tmp_path, 5, validation=True, keep=kse.KeepAll(), checkpoint=None)
     known = kse.list_checkpoints(tmp_path)
