@@ -97,12 +97,13 @@ class Witness:
         if not self._tracks or not logs:
             return
         with self._lock:
-            if any(type(value) is not float and _waits(value) for value in logs.values()):
-                self._late.append((number, dict(logs)))
-                if len(self._late) > _LATE:
-                    self._compare(STEPS, *self._late.pop(0))
-            else:
-                self._compare(STEPS, number, logs)
+            for value in logs.values():
+                if type(value) is not float and _waits(value):
+                    self._late.append((number, dict(logs)))
+                    if len(self._late) > _LATE:
+                        self._compare(STEPS, *self._late.pop(0))
+                    return
+            self._compare(STEPS, number, logs)
 
     def epoch_ends(self, logs: Optional[Dict[str, Any]]) -> None:
         """An epoch is over, its validation included."""
@@ -211,7 +212,7 @@ def _epoch_number(run: state.Run, epoch: int) -> int:
 
 
 def _difference(kind: str, number: int, names: Tuple[str, ...], then: Note, now: Note, run: state.Run) -> Difference:
-    place = next(place for place in range(len(names)) if then[place] != now[place])
+    place = next(place for place in range(len(names)) if then[8 * place:][:8] != now[8 * place:][:8])
     what = "step {}".format(number) if kind == STEPS else "the end of epoch {}".format(run.progress.epoch)
     step = number if kind == STEPS else run.progress.step
     return Difference(what, step, names[place], figures(then)[place], figures(now)[place])

@@ -15,7 +15,7 @@ import contextlib
 import json
 import os
 import struct
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
 import xxhash
@@ -26,8 +26,10 @@ MAGIC = b"KSENOTE1"
 _HEADER_BYTES = 4096
 _LARGEST_BYTES = 1 << 20
 _VERSION = 1
+_NUMBER = struct.Struct("<Q")
 
-Note = Tuple[bytes, ...]
+#: eight bytes for each name, in their order
+Note = bytes
 
 
 class StepNotes:
@@ -43,7 +45,7 @@ class StepNotes:
         >>> path = tempfile.mkdtemp() + "/notes"
         >>> notes = StepNotes(path, 0o600, "a run")
         >>> notes.write(7, {"loss": 0.5})
-        (b'\\x00\\x00\\x00\\x00\\x00\\x00\\xe0?',)
+        b'\\x00\\x00\\x00\\x00\\x00\\x00\\xe0?'
         >>> notes.close()
         >>> names, earlier = read_notes(path, "a run")
         >>> names, sorted(earlier)
@@ -55,6 +57,7 @@ class StepNotes:
         self._pid = os.getpid()
         self._fd: Optional[int] = None
         self.names: Tuple[str, ...] = ()
+        self._given: Tuple[str, ...] = ()  # the names as they came last
         self._floats = struct.Struct("<")
         self._slots = 0
 
@@ -71,24 +74,33 @@ class StepNotes:
         Raises:
             OSError: the file cannot be written.
         """
-        names = tuple(sorted(logs))
         if os.getpid() != self._pid:
-            return tuple([_bits(logs[name]) for name in names])  # a forked child has no files of ours
-        if self._fd is None or names != self.names:
-            self._open(names)
-        note = tuple([_bits(logs[name]) for name in names])
-        body = struct.pack("<Q", number) + b"".join(note)
+            return b"".join([_bits(logs[name]) for name in sorted(logs)])  # a forked child has no files of ours
+        if self._fd is None or tuple(logs) != self._given:
+            self._begin(tuple(logs))
+        values = [logs[name] for name in self.names]
+        try:
+            note = self._floats.pack(*values)
+        except (struct.error, TypeError):  # not all are numbers
+            note = b"".join(map(_bits, values))
+        body = _NUMBER.pack(number) + note
         record = body + xxhash.xxh3_64_digest(body)
         assert self._fd is not None
         files.write_at(self._fd, record, _HEADER_BYTES + (number % self._slots) * len(record))
         return note
+
+    def _begin(self, given: Tuple[str, ...]) -> None:
+        names = tuple(sorted(given))
+        if self._fd is None or names != self.names:
+            self._open(names)
+        self._given = given
 
     def _open(self, names: Tuple[str, ...]) -> None:
         self.close()
         header = _header(self._run, names)
         if len(header) > _HEADER_BYTES:
             raise OSError("the logs have too many names to be noted")
-        self.names, self._slots = names, _slots(len(names))
+        self.names, self._slots, self._floats = names, _slots(len(names)), struct.Struct("<{}d".format(len(names)))
         self._fd, known = files.open_notes(self._path, self._mode, len(header))
         files.close_in_children(self._fd)
         if known != header:
@@ -121,16 +133,16 @@ def read_notes(path: str, run: str) -> Tuple[Tuple[str, ...], Dict[int, Note]]:
     length = 8 * (len(names) + 2)
     for start in range(_HEADER_BYTES, len(content) - length + 1, length):
         record = content[start:start + length]
-        number, = struct.unpack_from("<Q", record)
+        number, = _NUMBER.unpack_from(record)
         if xxhash.xxh3_64_digest(record[:-8]) == record[-8:] and (start - _HEADER_BYTES) // length == number % _slots(
                 len(names)):
-            notes[number] = tuple(record[8 * place:8 * place + 8] for place in range(1, len(names) + 1))
+            notes[number] = record[_NUMBER.size:-8]
     return names, notes
 
 
-def figures(note: Sequence[bytes]) -> Tuple[float, ...]:
+def figures(note: Note) -> Tuple[float, ...]:
     """The numbers of a note; of an array it is no meaningful one."""
-    return tuple(struct.unpack("<d", bits)[0] for bits in note)
+    return struct.unpack("<{}d".format(len(note) // 8), note)
 
 
 def _bits(value: Any) -> bytes:

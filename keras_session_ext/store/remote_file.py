@@ -10,7 +10,7 @@ from keras_session_ext.store.contract import StoredFile
 #: what is read when it is opened: the header of an ordinary checkpoint
 _FIRST_BYTES = 1 << 16
 #: what one request reads where all is wanted, and how many are under way
-_RANGE_BYTES, _RANGES = 16 << 20, 8
+_RANGE_BYTES, _RANGES = 32 << 20, 6
 
 
 class RemoteFile(StoredFile):
