@@ -59,6 +59,7 @@ class LoopWatch:
         self._feed: Optional[LoopFeed] = None
         self.iterators: Dict[str, LoopIterator] = {}
         self._begun: Optional[unseen.Begun] = None
+        self._script: Dict[str, Any] = {}
         self.known: Dict[int, Data] = {}
         self.checked: set = set()
 
@@ -79,6 +80,7 @@ class LoopWatch:
         if self._begun is None:
             self._begun = unseen.begin(self._now(found, self._session.run.loop.walk()))
         self._session.run.loop.things = self._begun.things
+        self._script = self._plain()
 
     def _now(self, found: Found, walked: shared_objects.Walked) -> unseen.Now:
         return unseen.Now(found, self.scopes(), walked, self._session.family.engine, self._trainers(found),
@@ -147,12 +149,16 @@ class LoopWatch:
 
     def begun_with(self) -> Dict[str, Any]:
         """What an iteration begins with, for `begin_again`."""
-        return {"own": plain_values.copy(self.generators()),
-                "values": iteration_starts.take(self.scopes(), self._named, self._session.family)}
+        values, same = iteration_starts.changed(self._plain(), self._script)
+        return {"own": plain_values.copy(self.generators()), "values": values, "script": same}
+
+    def _plain(self) -> Dict[str, Any]:
+        return iteration_starts.take(self.scopes(), self._named, self._session.family)
 
     def begin_again(self, begun: Dict[str, Any]) -> None:
         """Gives variables what the iteration began with: the body in front of its inner loop runs once more."""
-        iteration_starts.put(begun["values"], self.scopes(), self._named, self._session.family)
+        script = {name: self._script[name] for name in begun["script"] if name in self._script}
+        iteration_starts.put({**script, **begun["values"]}, self.scopes(), self._named, self._session.family)
         self.set_generators(begun["own"])
 
     def generators(self) -> Dict[str, Any]:

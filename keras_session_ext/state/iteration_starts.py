@@ -28,6 +28,24 @@ def take(scopes: Sequence[Scope], named: Dict[str, Any], family: Family) -> Dict
     return made
 
 
+def changed(values: Dict[str, Any], script: Dict[str, Any]) -> Tuple[Dict[str, Any], List[str]]:
+    """What is not as the script had it when its loop began, and the names of the rest: that is the script's to say.
+
+    Args:
+        values: what `take` gave.
+        script: what it gave when the loop began.
+    """
+    same = [name for name, stored in values.items() if name in script and _is_said(stored) and (
+        nested_tensors.fingerprint(stored) == nested_tensors.fingerprint(script[name]))]
+    return {name: stored for name, stored in values.items() if name not in same}, same
+
+
+def _is_said(stored: Dict[str, Any]) -> bool:
+    """Whether a process says it, and does not make it anew as it does arrays and generators."""
+    encoded, arrays = plain_values.flatten(stored)
+    return not arrays and "$random" not in repr(encoded)
+
+
 def put(values: Dict[str, Any], scopes: Sequence[Scope], named: Dict[str, Any], family: Family) -> None:
     """Gives variables what they held, in place."""
     for name, slot in _slots(scopes, named):

@@ -89,6 +89,15 @@ def test_an_iteration_begins_with_what_it_began_with():
     assert values["todo"] is todo and todo == [1, 2] and trainer.todo == ["a", "b"] and values["large"][0] == 1
 
 
+def test_what_an_iteration_did_not_change_is_the_scripts_to_say():
+    values = {"rate": 0.5, "todo": [1], "noise": np.zeros(2)}
+    scopes = [Scope("", values, values, True)]
+    script = iteration_starts.take(scopes, {}, FAMILY)
+    values["todo"].append(2)
+    changed, same = iteration_starts.changed(iteration_starts.take(scopes, {}, FAMILY), script)
+    assert sorted(changed) == ["noise", "todo"] and same == ["rate"]
+
+
 def test_what_a_callable_leads_to(monkeypatch):
     monkeypatch.setattr(callable_parts, "is_of_script", lambda module: True)
     one, other, third = object(), object(), object()
