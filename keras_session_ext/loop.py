@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import operator
 import os
 from types import TracebackType
 from typing import Any, Dict, Iterator, List, Optional, Type
@@ -156,7 +157,7 @@ class SessionLoop:
         """
         if source is None:
             return LevelLoop(self._driver, "epochs", itertools.count(), None)
-        return self._loop("epochs", range(source) if isinstance(source, int) else source, None)
+        return self._loop("epochs", _counted(source), None)
 
     def batches(self, source: Any) -> "LevelLoop":
         """An inner loop, or the only one; `progress.batch` counts its iterations.
@@ -170,7 +171,7 @@ class SessionLoop:
         Raises:
             ConfigError: the source hides what it reads, such as `enumerate(dataset)`.
         """
-        return self._loop("batches", range(source) if isinstance(source, int) else source, None)
+        return self._loop("batches", _counted(source), None)
 
     def enumerate(self, source: Any, start: int = 0) -> "LevelLoop":
         """As `enumerate(source)`, with the right number after a resume.
@@ -250,6 +251,14 @@ class SessionLoop:
     @property
     def resume_report(self) -> ResumeReport:
         return self._session.run.report if self._session.has_run else ResumeReport()
+
+
+def _counted(source: Any) -> Any:
+    """A range, where a number is given, NumPy's among them."""
+    if isinstance(source, int) or getattr(source, "shape", None) == ():
+        with contextlib.suppress(TypeError):  # of a number that is no whole one: that is refused
+            return range(operator.index(source))
+    return source
 
 
 class LevelLoop:

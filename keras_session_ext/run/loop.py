@@ -24,11 +24,10 @@ from keras_session_ext.backend.feeds.followed_data import Pass
 from keras_session_ext.backend.hooks.fit_frames import frames
 from keras_session_ext.errors import ConfigError, StateMismatch
 from keras_session_ext.lifecycle.curves import logged
-from keras_session_ext.run.loop_feed import ITERATOR_WITHIN, PASSED, Level, LoopFeed
+from keras_session_ext.run.loop_feed import ITERATOR_WITHIN, PASSED, Level, LoopFeed, check_logs
 from keras_session_ext.run.loop_iterator import LoopIterator
 from keras_session_ext.run.loop_watch import LoopWatch
 from keras_session_ext.run.session import Session
-from keras_session_ext.state import plain_values
 
 
 class LoopDriver:
@@ -99,6 +98,7 @@ class LoopDriver:
             self._begin_pass(level)
         else:
             self._repeat_pass(level, stored)
+        level.bound = self._watch.bound() if len(feed.levels) > 1 else None
         return True
 
     def _begin_stage(self, level: Level, epochs: int) -> bool:
@@ -263,12 +263,14 @@ class LoopDriver:
         if depth + 1 < len(stored):  # on the way back
             level.iteration = stored[depth]["iteration"]
             if level.iteration is not None:
-                self._watch.set_generators(level.iteration["own"])
+                self._watch.begin_again(level.iteration)
                 self._set_random(level.iteration["random"])
         elif not depth or level.has_inner or not level.index:
-            level.iteration = {"random": self._random(), "own": plain_values.copy(self._watch.generators())}
+            level.iteration = {"random": self._random(), **self._watch.begun_with()}
         else:
             level.iteration = None
+        if not depth:
+            level.begun = self._watch.bound() if level.has_inner or not level.index else None
         level.steps = session.run.progress.step
 
     def _begin_epoch(self, level: Level) -> None:
@@ -387,6 +389,7 @@ class LoopDriver:
 
     def log(self, metrics: Dict[str, Any]) -> None:
         """Of the iteration that runs."""
+        check_logs(metrics)
         self._logs.update(metrics)
 
     def _random(self) -> Dict[str, Any]:

@@ -10,6 +10,7 @@ from keras_session_ext.backend.contracts.family import Family
 from keras_session_ext.backend.contracts.feed import Feed
 from keras_session_ext.backend.feeds.followed_data import Data, Pass
 from keras_session_ext.backend.hooks import frame_scopes
+from keras_session_ext.errors import ConfigError
 
 NO_ITERATION = "an inner loop began for the first time in a later iteration of {}; let it begin in the first one"
 
@@ -20,6 +21,18 @@ ITERATOR_WITHIN = ("loop.iterator(…) is called within a loop: which one goes o
                    "the loop, or write a loop over the data.")
 #: what gives the same items to everyone who reads it
 _CONSTANT = ("range", "list", "tuple", "ndarray", "count", "str")
+
+
+def check_logs(metrics: Dict[str, Any]) -> None:
+    """Refuses what no view can show.
+
+    Raises:
+        ConfigError: it is no number.
+    """
+    for name, value in metrics.items():
+        if isinstance(value, (str, bytes, dict, set)) or callable(value):
+            raise ConfigError("Invalid value for argument `{}` of loop.log. Expected a number, or a tensor with few. "
+                              "Received: {!r}".format(name, value))
 
 
 class Level:
@@ -43,6 +56,7 @@ class Level:
         has_begun: whether the session was told of its epoch.
         content: a checksum of what it iterates over, where that can be seen.
         inner_done: whether one within the running iteration is over.
+        bound, begun: what variables led to when it opened, and when its running iteration began, where it matters.
         saves: whether a snapshot may be taken within it.
     """
 
@@ -52,6 +66,8 @@ class Level:
         self.index = self.steps = self.made = 0
         self.running = self.has_inner = self.inner_done = self.has_begun = False
         self.saves = True
+        self.bound: Optional[Dict[str, Any]] = None
+        self.begun: Optional[Dict[str, Any]] = None
         self.content = data.content()
         self.pass_: Optional[Pass] = None
         self.start: Dict[str, Any] = {}

@@ -2,8 +2,9 @@
 
 import gc
 import itertools
-from types import FrameType
-from typing import Any, Dict, List, Optional
+import weakref
+from types import FrameType, MethodType
+from typing import Any, Callable, Dict, List, Optional
 
 import numpy as np
 
@@ -13,7 +14,15 @@ from keras_session_ext.errors import ConfigError, UnsupportedBackend
 from keras_session_ext.run.loop_feed import Level, LoopFeed
 from keras_session_ext.run.loop_iterator import LoopIterator
 from keras_session_ext.run.session import Session
-from keras_session_ext.state import nested_tensors, unseen, walk_objects
+from keras_session_ext.state import (
+    iteration_starts,
+    loop_tensors,
+    nested_tensors,
+    plain_values,
+    shared_objects,
+    unseen,
+    walk_objects,
+)
 from keras_session_ext.state.live_names import Found, models_in
 from keras_session_ext.state.loop_variables import LoopView
 from keras_session_ext.state.walk_objects import GENERATORS
@@ -50,6 +59,7 @@ class LoopWatch:
         self._feed: Optional[LoopFeed] = None
         self.iterators: Dict[str, LoopIterator] = {}
         self._begun: Optional[unseen.Begun] = None
+        self._script: Dict[str, Any] = {}
         self.known: Dict[int, Data] = {}
         self.checked: set = set()
 
@@ -66,9 +76,44 @@ class LoopWatch:
         return LoopView(self._session.run, self.scopes, self._named, self._ours)
 
     def remember(self, found: Found) -> None:
-        """The first loop begins: how the script has made its variables, beside their values."""
+        """A loop begins: how the script has made its variables, beside their values; the first one tells."""
         if self._begun is None:
-            self._begun = unseen.begin(found, self.scopes(), self._named)
+            self._begun = unseen.begin(self._now(found, self._session.run.loop.walk()))
+        self._session.run.loop.things = self._begun.things
+        self._script = self._plain()
+
+    def _now(self, found: Found, walked: shared_objects.Walked) -> unseen.Now:
+        return unseen.Now(found, self.scopes(), walked, self._session.family.engine, self._trainers(found),
+                          self._is_remade)
+
+    def _trainers(self, found: Found) -> Dict[Any, Any]:
+        """What models were compiled with, by the model and what it is: (its name now, it)."""
+        run = self._session.run
+        made: Dict[Any, Any] = {}
+        for name, model in [*((name, run.model) for name in found.first[:1]), *found.models.items()]:
+            made[id(model), "loss"] = name + ".loss", getattr(model, "loss", None)
+            for number, one in enumerate(run.family.optimizers(model)):
+                made[id(model), number] = name + ".optimizer", one
+        return made
+
+    def bound(self) -> Dict[str, Any]:
+        """What variables lead to now, as far as it matters who has made it: name -> a reference."""
+        return {scope.prefix + name: _reference(value) for scope in self.scopes() for name, value in
+                scope.values.items() if shared_objects.is_thing(value) or hasattr(type(value), "dtype")}
+
+    def _is_remade(self, path: str, value: Any) -> bool:
+        """Whether the body in front of an inner loop has made it in this iteration: it will again on the way back."""
+        levels = self._feed.levels if self._feed is not None else []
+        if len(levels) < 2 or levels[0].begun is None or levels[-1].bound is None:
+            return False
+        now, then = levels[-1].bound, levels[0].begun
+        roots = [path.rsplit(".", count)[0] for count in range(path.count(".") + 1)]
+        root = next((one for one in roots if one in now), None)
+        if root is None:
+            return False
+        made = now[root]()
+        is_it = root != path or shared_objects.is_same(made, value)
+        return is_it and not (root in then and shared_objects.is_same(then[root](), made))
 
     def first_model(self, found: List[FrameType]) -> Any:
         """The model that plain Keras is to find in the file; one without layers where there is none."""
@@ -101,6 +146,20 @@ class LoopWatch:
         if not self._watch:
             return []
         return frame_scopes.scopes([one for number, one in enumerate(found) if one not in found[:number]])
+
+    def begun_with(self) -> Dict[str, Any]:
+        """What an iteration begins with, for `begin_again`."""
+        values, same = iteration_starts.changed(self._plain(), self._script)
+        return {"own": plain_values.copy(self.generators()), "values": values, "script": same}
+
+    def _plain(self) -> Dict[str, Any]:
+        return iteration_starts.take(self.scopes(), self._named, self._session.family)
+
+    def begin_again(self, begun: Dict[str, Any]) -> None:
+        """Gives variables what the iteration began with: the body in front of its inner loop runs once more."""
+        script = {name: self._script[name] for name in begun["script"] if name in self._script}
+        iteration_starts.put({**script, **begun["values"]}, self.scopes(), self._named, self._session.family)
+        self.set_generators(begun["own"])
 
     def generators(self) -> Dict[str, Any]:
         """Random generators of Python and NumPy that variables hold, or objects in variables: name -> generator."""
@@ -161,7 +220,8 @@ class LoopWatch:
             self.sync()
         reasons = [_OPAQUE.format(*one) for one in found.opaque] + ([] if self._watch else [_NOT_LOOKED])
         if self._begun is not None:
-            reasons += unseen.why_not_exact(self._begun, found, self.scopes(), self._named)
+            reasons += unseen.why_not_exact(self._begun, self._now(found, run.loop.walk(keep=True)))
+        reasons += loop_tensors.why_not_exact(found, run)
         for name, value in found.iterated.items():
             if id(value) not in followed and name not in found.owns and self.data_of(value).hidden_order():
                 reasons.append(_UNFOLLOWED.format(name))
@@ -198,6 +258,14 @@ class LoopWatch:
         return isinstance(value, (tuple, list)) and len(value) >= 2 and all(
             isinstance(part, (tuple, list)) and list(map(np.shape, part)) == [tuple(one.shape) for one in variables]
             for part, variables in zip(value, (model.trainable_variables, model.non_trainable_variables)))
+
+
+def _reference(value: Any) -> Callable[[], Any]:
+    """A weak one, where there is such: arrays are large."""
+    try:
+        return weakref.ref(value) if not isinstance(value, MethodType) else lambda: value
+    except TypeError:
+        return lambda: value
 
 
 def _is_ours(holder: Any) -> bool:

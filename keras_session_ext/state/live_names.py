@@ -6,6 +6,8 @@ is told by name.
 """
 
 import collections
+import contextlib
+import functools
 import types
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
@@ -14,7 +16,7 @@ import numpy as np
 from keras_session_ext.backend.contracts.family import Family
 from keras_session_ext.backend.feeds import followed_data
 from keras_session_ext.backend.hooks.frame_scopes import Scope
-from keras_session_ext.state import attribute_changes, nested_tensors, plain_values, walk_objects
+from keras_session_ext.state import attribute_changes, callable_parts, nested_tensors, plain_values, walk_objects
 from keras_session_ext.state.live_run import Run
 from keras_session_ext.state.walk_objects import GENERATORS, SCALARS, Places, Walk
 
@@ -122,21 +124,36 @@ class Look:
         self._own = run.family.own_variables(run.model)
         self._ours = {id(one) for one in ours}
         self._seen: Dict[int, Any] = {}
+        self._entered: Dict[int, Any] = {}
+        self._looked_at: List[Any] = []
         self._rest: List[Tuple[str, Any, Any, Any]] = []
         self.found = Found()
 
     def all(self, scopes: List[Scope], named: Dict[str, Any]) -> Found:
         """Looks at variables, and at what the script names itself."""
+        self._looked_at = [scope.holder for scope in scopes]
         for name, value in named.items():
-            self._visit("state." + name, named, name, value, _DEPTH)
+            self._safely(self._visit, "state." + name, named, name, value, _DEPTH)
         for scope in scopes:
             for name, value in scope.values.items():
-                self._visit(scope.prefix + name, scope.holder, name, value, _DEPTH)
+                self._safely(self._visit, scope.prefix + name, scope.holder, name, value, _DEPTH)
         walk = Walk(self._run, [*self._seen.values()])
         for name, holder, key, value in self._rest:
-            self.found.places.update(walk.place(holder, key, value, name))
+            self._safely(lambda name, holder, key, value: self.found.places.update(
+                walk.place(holder, key, value, name)), name, holder, key, value)
+        for name, own in self.found.owns.items():
+            for path, part, names in self._family.engine.attributes_of(own.live):
+                self.found.places.update(walk.named_places(part, names, "{}.{}".format(name, path)))
         self._read_places()
         return self.found
+
+    def _safely(self, look: Callable[..., None], name: str, holder: Any, key: Any, value: Any, *more: Any) -> None:
+        """Looks at a variable whose attributes may raise anything when they are asked for."""
+        try:
+            look(name, holder, key, value, *more)
+        except Exception as error:
+            self.found.opaque.append((name, "{}, which raises {} when it is looked at".format(
+                type(value).__name__, type(error).__name__)))
 
     def _read_places(self) -> None:
         kept: Places = {}
@@ -150,10 +167,11 @@ class Look:
 
     def _visit(self, name: str, holder: Any, key: Any, value: Any, depth: int) -> None:
         if type(value) in SCALARS or value is None:
-            self.found.values[name] = Held(holder, key, value, nested_tensors.Packed(value, [], []))
-        elif id(value) in self._ours or _is_ours(value) or isinstance(
-                value, (types.ModuleType, types.BuiltinFunctionType)):
+            self.found.values[name] = Held(holder, key, value, nested_tensors.Packed(value))
+        elif id(value) in self._ours or _is_ours(value) or isinstance(value, types.BuiltinFunctionType):
             return
+        elif isinstance(value, types.ModuleType):
+            self._enter(name, value, depth)
         elif id(value) in self._seen:
             self.found.aliases[name] = value
             if self._is_rebound(value):
@@ -210,7 +228,8 @@ class Look:
 
     def _value(self, name: str, holder: Any, key: Any, value: Any) -> bool:
         """A plain value, a tensor, or a nest of them."""
-        if self._family.as_array(value) is None and not isinstance(value, _PLAIN):
+        if not isinstance(value, _PLAIN) and self._family.as_array(value) is None and (
+                self._family.engine.unsealed(value) is None):
             return False
         try:
             packed = nested_tensors.pack(value, self._family)
@@ -234,7 +253,21 @@ class Look:
             for inner, item in sorted(vars(value).items()):
                 if self._leads_to_keras(item):
                     self._visit("{}.{}".format(name, inner), vars(value), inner, item, depth - 1)
+        self._enter(name, value, depth)
+        if walk_objects.is_helper(value):
+            self._enter(name, type(value), depth)
         self._rest.append((name, holder, key, value))
+
+    def _enter(self, name: str, value: Any, depth: int) -> None:
+        """Looks for Keras in what functions, methods and modules lead to, each once."""
+        if id(value) in self._entered or not depth:
+            return
+        self._entered[id(value)] = value
+        for inner, holder, key, item in callable_parts.parts_of(value, self._looked_at):
+            if isinstance(item, (types.FunctionType, types.MethodType, functools.partial)):
+                self._enter("{}.{}".format(name, inner), item, depth)
+            elif self._leads_to_keras(item):
+                self._visit("{}.{}".format(name, inner), holder, key, item, depth - 1)
 
     def _leads_to_keras(self, value: Any) -> bool:
         if type(value) in SCALARS or value is None or isinstance(value, (types.ModuleType, type)) or id(
@@ -255,8 +288,10 @@ def models_in(family: Family, scopes: List[Scope], named: Dict[str, Any]) -> Lis
     """The Keras models that variables lead to, two attributes deep, each once."""
     found: List[Any] = []
 
+    looked_at, entered = [scope.holder for scope in scopes], {}
+
     def visit(value: Any, depth: int) -> None:
-        if isinstance(value, type) or value is None or type(value) in SCALARS:
+        if isinstance(value, type) or value is None or type(value) in SCALARS or id(value) in entered:
             return
         if isinstance(value, family.keras.Model):
             if not any(value is one for one in found):
@@ -270,9 +305,14 @@ def models_in(family: Family, scopes: List[Scope], named: Dict[str, Any]) -> Lis
         elif depth and walk_objects.is_helper(value) and not family.is_framework_object(value) and not _is_ours(value):
             for item in vars(value).values():
                 visit(item, depth - 1)
+        elif depth and not isinstance(value, (list, tuple, dict)) and not _is_ours(value):
+            entered[id(value)] = value
+            for _, _, _, item in callable_parts.parts_of(value, looked_at):
+                visit(item, depth if isinstance(item, types.FunctionType) else depth - 1)
 
     for value in [*named.values(), *[value for scope in scopes for value in scope.values.values()]]:
-        visit(value, _DEPTH)
+        with contextlib.suppress(Exception):  # whatever an object raises when it is asked for an attribute: it is named
+            visit(value, _DEPTH)
     return found
 
 

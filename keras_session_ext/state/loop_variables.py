@@ -16,11 +16,13 @@ from keras_session_ext.backend.optimizers import trained_variables
 from keras_session_ext.errors import StateMismatch
 from keras_session_ext.state import (
     attribute_changes,
+    loop_tensors,
     model_objects,
     nested_tensors,
     optimizer,
     plain_values,
     set_attributes,
+    shared_objects,
     variables,
 )
 from keras_session_ext.state.live_names import Found, Held, Look
@@ -31,6 +33,8 @@ NAME = "loop"
 _MODEL_KINDS = (variables, optimizer, model_objects)
 #: arrays so small are kept whether they have changed or not: a process may make them anew
 _SMALL_BYTES = 1 << 16
+_VIEW = "{} and {} share their memory, and did not at the checkpoint. Give one of them a copy"
+_UNBOUND = "{} has a value that it had not at the checkpoint, where it was not bound; bind it to None there"
 #: of what is larger no copy is kept
 _LARGE_BYTES = 1 << 24
 
@@ -46,6 +50,7 @@ class LoopView:
 
     Attributes:
         begun: fingerprints of what the script says of plain values, those of attributes behind "attribute ".
+        things: what the script had made when its first loop began.
         is_complete: whether all levels of the checkpoint are open again, so that nothing of it may be missing.
     """
 
@@ -59,7 +64,23 @@ class LoopView:
         self._looked: Optional[Found] = None
         self.begun: Dict[str, str] = {}
         self._script: Dict[str, Held] = {}
+        self.things: Optional[shared_objects.Things] = None
+        self._walked: Optional[shared_objects.Walked] = None
         self.is_complete = False
+
+    @property
+    def known(self) -> Dict[Any, str]:
+        """The paths of what the script had made."""
+        return {} if self.things is None else self.things.paths
+
+    def walk(self, keep: bool = False) -> shared_objects.Walked:
+        """All that variables lead to now; see `look`."""
+        walked, self._walked = self._walked, None
+        if walked is None:
+            walked = shared_objects.walk(self.scopes(), self.named, self._run.family.engine)
+        if keep:
+            self._walked = walked
+        return walked
 
     def look(self, keep: bool = False) -> Found:
         """What there is now.
@@ -100,7 +121,7 @@ class LoopView:
         for model in found.models.values():
             self.run_of(model)
         said = {name: held for name, held in found.values.items() if not _is_small(held.packed.value)}
-        self.begun = {name: plain_values.fingerprint(held.packed.value, ordered=True) for name, held in said.items()}
+        self.begun = {name: nested_tensors.fingerprint(held.packed.plain()) for name, held in said.items()}
         self._script = {name: held._replace(packed=_copy_of(held.packed)) for name, held in said.items()}
         read = attribute_changes.read(found.places, self._run)
         self.begun.update({"attribute " + name: print_ for name, print_ in read.fingerprints().items()
@@ -116,7 +137,7 @@ class LoopView:
 
 def _copy_of(packed: nested_tensors.Packed) -> nested_tensors.Packed:
     large = sum(array.nbytes for _, array in plain_values.flatten(packed.value)[1]) > _LARGE_BYTES
-    return packed if large else nested_tensors.Packed(plain_values.copy(packed.value), packed.tensors, packed.named)
+    return packed if large else nested_tensors.Packed(**plain_values.copy(packed.plain()))
 
 
 def _view(run: Run) -> LoopView:
@@ -151,12 +172,18 @@ def capture(run: Run) -> Dict[str, Any]:
     for name, own in found.owns.items():
         state["own"][name] = plain_values.copy(own.get())
     for name, held in found.values.items():
-        print_ = plain_values.fingerprint(held.packed.value, ordered=True)
+        print_ = nested_tensors.fingerprint(held.packed.plain())
         if view.begun.get(name) == print_:
             state["begun"][name] = print_
         else:
             state["values"][name] = plain_values.copy(held.packed.plain())
     _capture_attributes(state, found, run)
+    state["tensors"] = loop_tensors.capture(found, run)
+    walked = view.walk()
+    state["shared"] = sorted(sorted(paths) for paths in shared_objects.groups(walked))
+    state["views"] = [list(one) for one in sorted(shared_objects.look_for_views(
+        walked, run.family.engine, view.known))]
+    state["moved"] = {} if view.things is None else view.things.moved(walked)
     return state
 
 
@@ -195,13 +222,15 @@ def check(state: Dict[str, Any], run: Run) -> List[str]:
     build(state, found, run)
     for name, stored in state["models"].items():
         if found.model(name) is not None:
-            inner = _view(run).run_of(found.model(name))
-            problems += ["{}: {}".format(name, one) for kind in _MODEL_KINDS for one in kind.check(
-                stored[kind.NAME], inner)]
+            problems += _problems(name, stored, _view(run).run_of(found.model(name)))
     for name, stored in state["objects"].items():
         value, leaves = found.object(name)
         problems += [] if value is None else _differences(name, stored, leaves)
     return problems
+
+
+def _problems(name: str, stored: Dict[str, Any], inner: Run) -> List[str]:
+    return ["{}: {}".format(name, one) for kind in _MODEL_KINDS for one in kind.check(stored[kind.NAME], inner)]
 
 
 def _differences(name: str, stored: Dict[str, Any], leaves: List[Any]) -> List[str]:
@@ -215,6 +244,9 @@ def _differences(name: str, stored: Dict[str, Any], leaves: List[Any]) -> List[s
 
 def build(state: Dict[str, Any], found: Found, run: Run) -> None:
     """Makes the slots of optimizers that have none yet: for the variables that they trained at the checkpoint."""
+    for name, of_model in state["models"].items():
+        if found.model(name) is not None and of_model[optimizer.NAME].get("built", True):
+            run.family.build_optimizers(found.model(name), optimizer.tables(of_model[optimizer.NAME], run))
     known = dict(_variables_by_name(found, run))
     for name, stored in state["objects"].items():
         value = found.object(name)[0]
@@ -229,13 +261,25 @@ def build(state: Dict[str, Any], found: Found, run: Run) -> None:
 
 def restore(state: Dict[str, Any], run: Run) -> None:
     view = _view(run)
+    _restore_identities(state, run)
     found = view.look()
     build(state, found, run)
     _restore_objects(state, found, run)
     _restore_values(state, found, run)
     set_attributes.put(None, found.places, state["attributes"], run)
+    loop_tensors.restore(state["tensors"], view.look(), run)
+    shared_objects.join(state["shared"], view.walk())
     if view.is_complete:
         _verify(state, run)
+
+
+def _restore_identities(state: Dict[str, Any], run: Run) -> None:
+    """Lets variables lead to the objects that they led to, before any of these gets its values."""
+    view, engine = _view(run), run.family.engine
+    if view.things is not None:
+        view.things.put(state["moved"], view.walk())
+    shared_objects.part(state["shared"], state["views"], view.walk(), engine, view.known)
+    shared_objects.join(state["shared"], view.walk())
 
 
 def _restore_objects(state: Dict[str, Any], found: Found, run: Run) -> None:
@@ -245,8 +289,11 @@ def _restore_objects(state: Dict[str, Any], found: Found, run: Run) -> None:
         if model is None:
             missing.append(name)
             continue
+        inner = _view(run).run_of(model)
+        for problem in _problems(name, stored, inner):
+            raise StateMismatch(problem)
         for kind in _MODEL_KINDS:
-            kind.restore(stored[kind.NAME], _view(run).run_of(model))
+            kind.restore(stored[kind.NAME], inner)
     for name, stored in state["objects"].items():
         value, leaves = found.object(name)
         if value is None:
@@ -270,12 +317,24 @@ def _restore_objects(state: Dict[str, Any], found: Found, run: Run) -> None:
 def _verify(state: Dict[str, Any], run: Run) -> None:
     """All variables have the values of the checkpoint now, or the report says which do not."""
     found = _view(run).look()
-    lost = [name for name, stored in state["values"].items() if name not in found.values or plain_values.fingerprint(
-        found.values[name].packed.value, ordered=True) != plain_values.fingerprint(stored["value"], ordered=True)]
+    prints = {name: nested_tensors.fingerprint(held.packed.plain()) for name, held in found.values.items()}
+    lost = [name for name, stored in state["values"].items() if prints.get(name) != nested_tensors.fingerprint(stored)]
+    lost += [name for name, print_ in state["begun"].items() if prints.get(name, print_) not in (
+        print_, _view(run).begun.get(name))]  # the script may say another than then: that is told
     read = attribute_changes.read(found.places, run)
     for name in lost + attribute_changes.lost(state["attributes"], read):
         run.report.because("{} could not be put back; offer get_state and set_state, or name it in state=".format(
             name))
+    for reason in shared_objects.differences(state["shared"], _view(run).walk()):
+        run.report.because(reason)
+    views = shared_objects.views_differ(state["views"], _view(run).walk(), run.family.engine, _view(run).known)
+    for pair in shared_objects.named(views):
+        run.report.because(_VIEW.format(*pair))
+    for scope in _view(run).scopes():
+        for name in scope.values:
+            if scope.prefix + name in found.values and scope.prefix + name not in state["values"] and (
+                    scope.prefix + name not in state["begun"]):
+                run.report.because(_UNBOUND.format(scope.prefix + name))
 
 
 def _restore_values(state: Dict[str, Any], found: Found, run: Run) -> None:
@@ -288,11 +347,10 @@ def _restore_values(state: Dict[str, Any], found: Found, run: Run) -> None:
             _put(holder, key, live, nested_tensors.unpack(copied, live, run.family))
     for name in state["begun"]:  # what the way back has changed has the script's own value again
         held, (live, packed) = found.values.get(name), _view(run).script_value(name)
-        if held is None or packed is None or plain_values.fingerprint(
-                held.packed.value, ordered=True) == state["begun"][name]:
+        if held is None or packed is None or nested_tensors.fingerprint(held.packed.plain()) == state["begun"][name]:
             continue
         _put(held.holder, held.key, held.live, nested_tensors.unpack(
-            {**packed.plain(), "value": plain_values.copy(packed.value)}, live, run.family))
+            plain_values.copy(packed.plain()), live, run.family))
 
 
 def _put(holder: Any, key: Any, live: Any, value: Any) -> None:

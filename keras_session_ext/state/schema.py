@@ -59,8 +59,9 @@ _STATES: Dict[str, Any] = {
     "loop?": {
         "models": Each({"variables": dict, "optimizer": dict, "objects": dict}),
         "objects": Each({"kind": str, "arrays": Each(_ARRAY, list), "trains": list}),
-        "own": Each(ANY), "values": Each({"value": ANY, "tensors": _TEXTS, "named": _TEXTS}), "attributes": dict,
-        "begun": Each(str), "missing": _TEXTS},
+        "own": Each(ANY), "values": Each({"value": ANY, "tensors": _TEXTS, "kinds": Each(list)}), "attributes": dict,
+        "begun": Each(str), "missing": _TEXTS, "shared": Each(_TEXTS, list), "views": Each(_TEXTS, list),
+        "moved": Each(str), "tensors": {"beside?": dict, "values?": Each(_ARRAY), "trains?": Each(_TEXTS)}},
 }
 _FIELDS: Dict[str, Any] = {
     "versions": {"family": str, "keras": str, "engine": str}, "reasons": _TEXTS}

@@ -85,7 +85,7 @@ def _set(holder: Any, key: Any, live: Any, value: Any, family: Family) -> None:
     elif key is OWN_STATE:
         holder(value)
     elif family.as_array(live) is not None:
-        _put(holder, key, family.to_tensor(value))
+        _put(holder, key, family.engine.tensor_like(value, live, family.to_tensor))
     elif not _in_place(live, value):
         _put(holder, key, value)
 

@@ -25,6 +25,8 @@ def said(case, engine="jax"):
     ("opened_twice", "ConfigError", "anew for each `for`"),
     ("read_by_next", "ConfigError", "loop.iterator(…) for next()"),
     ("nothing_to_iterate", "ConfigError", "Expected a number or something to iterate over"),
+    ("a_fraction_of_an_epoch", "ConfigError", "Expected a number or something to iterate over"),
+    ("a_text_in_the_log", "ConfigError", "Expected a number, or a tensor with few. Received: 'low'"),
     ("unknown_argument", "TypeError", "state={'name': object}"),
     ("within_a_fit", "ConfigError", "Leave the loop out"),
     ("another_loop", "StateMismatch", "Undo the change"),
@@ -43,6 +45,7 @@ def test_replicas_are_refused():
 
 @pytest.mark.parametrize("case, out", [
     ("without_looking", "OUT 3 6"), ("a_break_and_its_stages", "OUT True 13"), ("a_counted_iterator", "OUT True"),
+    ("numbers_of_numpy", "OUT 4 5"), ("hostile_attributes", "OUT hostile_attributes.hostile (Hostile"),
     ("a_view_of_an_array", "OUT ([3.0, 12.0, 0.0, 0.0], [3.0, 12.0], True)"),
     ("a_bounded_loop_that_was_finished", "OUT [0, 1, 2, 0, 1, 2]"),
     ("a_save_that_was_asked_for", "OUT ['loop.save()', 'loop.save()', 'the end of the stage']")])

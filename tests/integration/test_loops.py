@@ -50,6 +50,7 @@ def killed_and_whole(script, engine, tmp_path, kills, **variables):
     *[(script, engine, (17, 8, 14), {}) for script in ("q_learning.py", "trainer_class.py") for engine in ENGINES],
     ("two_loops.py", "tensorflow", (15, 4), {}),
     ("mesh.py", "jax", (7,), {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}),
+    *[("carried.py", engine, (9, 8), {}) for engine in ENGINES], ("carried_torch.py", "torch", (4, 6, 7), {}),
     *[("keras_calls.py", engine, (5, 6), {}) for engine in ENGINES]])
 def test_a_killed_loop_goes_on_as_if_nothing_had_been(script, engine, kills, variables, tmp_path):
     cut, whole = killed_and_whole(script, engine, tmp_path, kills, **variables)
@@ -62,6 +63,14 @@ def test_what_cannot_be_captured_is_named(tmp_path):
     assert not cut["exact"]
     assert cut["reasons"] == ["env.handle (list_iterator) cannot be captured; keep plain values, or offer get_state "
                               "and set_state"]
+
+
+@pytest.mark.parametrize("case, words", [
+    ("history", "total holds the graph of what it was computed from"),
+    ("replaced", "optimizer (SGD) is another than when the loop began"), ("shared", "share their memory now")])
+def test_what_tensors_share_or_a_loop_replaces_is_named(case, words, tmp_path):
+    cut, _ = killed_and_whole("carried_torch.py", "torch", tmp_path, (14,), CASE=case)
+    assert not cut["exact"] and any(words in one for one in cut["reasons"]), cut["reasons"]
 
 
 def test_a_dataset_that_plain_loops_read_too_is_named(tmp_path):

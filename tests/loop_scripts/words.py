@@ -61,6 +61,34 @@ def nothing_to_iterate():
     made().batches(object())
 
 
+def a_fraction_of_an_epoch():
+    made().epochs(np.array(2.5))
+
+
+def a_text_in_the_log():
+    made().log(loss="low")
+
+
+def numbers_of_numpy():
+    loop, value, made_of = made(), np.array(3), []
+    for epoch in loop.epochs(np.array(2)):
+        for number in loop.batches(np.int64(2)):
+            value += number
+            made_of.append((epoch, number))
+    print("OUT", len(made_of), value)
+
+
+def hostile_attributes():
+    class Hostile:
+        def __getattr__(self, name):
+            raise RuntimeError(name)
+
+    hostile, loop = Hostile(), made()
+    for _ in loop.epochs(1):
+        hostile.value = 1
+    print("OUT", loop.checkpoints[0].reasons[0].split(",")[0])
+
+
 def unknown_argument():
     made(objects={})
 

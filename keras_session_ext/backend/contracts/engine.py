@@ -16,6 +16,7 @@ class Engine(abc.ABC):
         name: as Keras calls it: "tensorflow", "jax", "torch".
         traces_each_shape: whether a step is traced for each shape of batches, and not once for all.
         copies: whether `hold` copies the values, and not only refers to them.
+        tensors_carry_more: whether tensors have gradients, and others may be views of them: `tensors_in` finds them.
         any_thread: whether another thread may look at variables and traced functions while a step runs.
     """
 
@@ -23,6 +24,7 @@ class Engine(abc.ABC):
     traces_each_shape = False
     copies = False
     any_thread = False
+    tensors_carry_more = False
 
     @abc.abstractmethod
     def hold(self, variables: Sequence[Any], places: Optional[Sequence[np.ndarray]] = None) -> List[Any]:
@@ -141,6 +143,58 @@ class Engine(abc.ABC):
             `live` itself where tensors are changed in place, and others may hold it, too; else a new one.
         """
         return make(array)
+
+    def tensors_in(self, value: Any) -> List[Tuple[str, Any, bool]]:
+        """Tensors that carry more than values, or share memory: of a tensor, a variable, an engine's object.
+
+        Args:
+            value: anything.
+
+        Returns:
+            (name within it, tensor, whether the object's own state holds the tensor's value).
+        """
+        return []
+
+    def attributes_of(self, value: Any) -> List[Tuple[str, Any, List[str]]]:
+        """Attributes of an object of the engine's, and of what it consists of, that its own state leaves out.
+
+        Returns:
+            (name within it and a dot, a part, names of attributes of that).
+        """
+        return []
+
+    def beside_value(self, tensor: Any) -> Any:
+        """What a tensor of `tensors_in` carries beside its value, as a plain value; None where that is nothing."""
+        return None
+
+    def set_beside_value(self, tensor: Any, state: Any) -> None:  # noqa: B027  (most have nothing to do)
+        """Puts back what `beside_value` returned."""
+
+    def value_of(self, tensor: Any) -> np.ndarray:
+        """A copy of the value of a tensor of `tensors_in`."""
+        return np.array(tensor)
+
+    def has_history(self, tensor: Any) -> bool:
+        """Whether a tensor knows what it was computed from, so that a gradient can flow on through it."""
+        return False
+
+    def memory_of(self, value: Any) -> Optional[Tuple[int, Any]]:
+        """Where the data of an array or tensor begin, and its place and form in them; None where it shares none."""
+        if not isinstance(value, np.ndarray) or not value.nbytes:
+            return None
+        owner = value
+        while isinstance(owner.base, np.ndarray):
+            owner = owner.base
+        begin, here = (one.__array_interface__["data"][0] for one in (owner, value))
+        return int(begin), (int(here - begin), value.shape, value.strides)
+
+    def unsealed(self, value: Any) -> Optional[Tuple[np.ndarray, str]]:
+        """What is within a value that NumPy cannot hold, and how to seal it again; None for others."""
+        return None
+
+    def sealed(self, array: np.ndarray, how: str) -> Any:
+        """The inverse of `unsealed`."""
+        raise TypeError(how)
 
     def traces(self, functions: Sequence[Any]) -> int:
         """How many graphs or programs were made of these functions."""

@@ -1,6 +1,6 @@
 """JAX."""
 
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -46,6 +46,16 @@ class Jax(Engine):
         if hasattr(live, "sharding") and is_spread(live) and live.shape == array.shape:
             return spread(self._jax, np.asarray(array, live.dtype), live)
         return make(array)
+
+    def unsealed(self, value: Any) -> Optional[Tuple[np.ndarray, str]]:
+        """Of a typed key."""
+        jax = self._jax
+        if not isinstance(value, jax.Array) or not jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+            return None
+        return np.array(jax.random.key_data(value)), str(jax.random.key_impl(value))
+
+    def sealed(self, array: np.ndarray, how: str) -> Any:
+        return self._jax.random.wrap_key_data(self._jax.numpy.asarray(array), impl=how)
 
     def layout(self, model: Any, variables: Sequence[Any], distribution: Any) -> str:
         return layout_of(variables, distribution)

@@ -14,6 +14,7 @@ class Torch(Engine):
 
     name = "torch"
     copies = True
+    tensors_carry_more = True
 
     def __init__(self) -> None:
         import torch
@@ -50,11 +51,96 @@ class Torch(Engine):
 
     def own_state(self, value: Any) -> Optional[Tuple[Callable[[], Any], Callable[[Any], None]]]:
         """Of generators, modules, optimizers and schedulers of torch."""
+        if isinstance(value, self._torch.nn.Module):
+            return lambda: self._module_state(value), lambda state: self._set_module_state(value, state)
         for names in (("get_state", "set_state"), ("state_dict", "load_state_dict")):
             if all(hasattr(value, name) for name in names):
                 get, put = (getattr(value, name) for name in names)
                 return lambda get=get: self._arrays(get()), lambda state, put=put: self._load(put, state)
         return None
+
+    def _module_state(self, module: Any) -> Dict[str, Any]:
+        """Its `state_dict`; and what that leaves out: modes, buffers that are not to be saved, what tensors carry."""
+        beside = {"evaluates": [number for number, one in enumerate(module.modules()) if not one.training],
+                  "buffers": {name: self._copy(tensor.detach()) for name, tensor, kept in self.tensors_in(module)
+                              if not kept},
+                  "tensors": {name: self.beside_value(tensor) for name, tensor, _ in self.tensors_in(module)}}
+        return {"state": self._arrays(module.state_dict()), "beside": beside}
+
+    def _set_module_state(self, module: Any, state: Dict[str, Any]) -> None:
+        beside = state.get("beside")
+        if not isinstance(beside, dict):  # of a version that kept the state_dict alone
+            self._load(module.load_state_dict, state)
+            return
+        self._load(module.load_state_dict, state["state"])
+        for number, one in enumerate(module.modules()):
+            one.training = number not in beside["evaluates"]
+        with self._torch.no_grad():
+            for name, tensor, _ in self.tensors_in(module):
+                if name in beside["buffers"]:
+                    tensor.copy_(self._tensors(beside["buffers"][name]))
+        for name, tensor, _ in self.tensors_in(module):
+            self.set_beside_value(tensor, beside["tensors"].get(name))
+
+    def tensors_in(self, value: Any) -> List[Tuple[str, Any, bool]]:
+        torch = self._torch
+        if isinstance(value, torch.Tensor):
+            return [("", value, True)]
+        if isinstance(value, torch.nn.Module):
+            try:
+                kept = {id(one) for one in value.state_dict(keep_vars=True).values()}
+            except TypeError:  # the script's own state_dict, which takes no arguments
+                kept = set()
+            found = [*value.named_parameters(), *value.named_buffers()]
+            return [(name, tensor, id(tensor) in kept) for name, tensor in found]
+        if isinstance(value, torch.optim.Optimizer):
+            return [("parameter {}.{}".format(number, at), tensor, False)
+                    for number, group in enumerate(value.param_groups) for at, tensor in enumerate(group["params"])]
+        is_variable = hasattr(type(value), "assign") and hasattr(type(value), "value")  # of Keras's
+        inner = value.value if is_variable else None
+        return [("", inner, True)] if isinstance(inner, torch.Tensor) else []
+
+    def attributes_of(self, value: Any) -> List[Tuple[str, Any, List[str]]]:
+        if not isinstance(value, self._torch.nn.Module):
+            return []
+        bare, made = set(vars(self._torch.nn.Module())), []
+        for path, part in value.named_modules():
+            ours = type(part).__module__.startswith("torch.")
+            names = [name for name, item in sorted(vars(part).items()) if name not in bare and not (
+                ours and type(item) not in (bool, int, float, str))]
+            made.append((path + "." if path else "", part, names))
+        return made
+
+    def beside_value(self, tensor: Any) -> Any:
+        grad = tensor.grad if tensor.is_leaf else None
+        if not tensor.requires_grad and grad is None:
+            return None
+        return {"requires": tensor.requires_grad, "gradient": None if grad is None else self._copy(grad.detach())}
+
+    def set_beside_value(self, tensor: Any, state: Any) -> None:
+        if not tensor.is_leaf:
+            return
+        tensor.requires_grad_(state is not None and state["requires"])
+        gradient = None if state is None else state["gradient"]
+        tensor.grad = None if gradient is None else self._tensors(gradient).to(tensor.device)
+
+    def value_of(self, tensor: Any) -> np.ndarray:
+        return self._copy(tensor.detach())
+
+    def has_history(self, tensor: Any) -> bool:
+        return tensor.grad_fn is not None and tensor.requires_grad
+
+    def memory_of(self, value: Any) -> Optional[Tuple[int, Any]]:
+        if isinstance(value, np.ndarray) and isinstance(value.base, self._torch.Tensor) and value.nbytes:
+            place = self.memory_of(value.base)
+            return place and (place[0], (value.__array_interface__["data"][0] - place[0], value.shape, value.strides))
+        if not isinstance(value, self._torch.Tensor):
+            return super().memory_of(value)
+        if value.layout is not self._torch.strided or not value.numel():
+            return None
+        size = value.element_size()
+        return value.untyped_storage().data_ptr(), (value.storage_offset() * size, tuple(value.shape), tuple(
+            step * size for step in value.stride()))
 
     def _load(self, put: Callable[[Any], Any], state: Any) -> None:
         put(self._tensors(state))
@@ -78,11 +164,13 @@ class Torch(Engine):
         made = self._over(np.array(array))
         if not isinstance(live, self._torch.Tensor):
             return made
-        whole = live.untyped_storage().nbytes() == live.numel() * live.element_size()
-        if not whole or live.shape != made.shape or live.dtype != made.dtype or not live.is_leaf:
-            return made.to(live.device)  # a part of other data is left alone
-        with self._torch.no_grad():
-            return live.copy_(made)
+        if live.shape != made.shape or live.dtype != made.dtype or not live.is_leaf:
+            return made.to(live.device)
+        try:
+            with self._torch.no_grad():
+                return live.copy_(made)
+        except RuntimeError:  # of one that was expanded: several of its elements are one
+            return made.to(live.device)
 
     def buffers(self, subject: Any, known: Sequence[Any]) -> Dict[str, Any]:
         """Buffers of the layer and of modules of torch in it, parameters that Keras does not track, and gradients."""

@@ -59,7 +59,7 @@ def check(source: Any, word: str) -> None:
             raise ConfigError("loop.{}({}(…)) hides a {}, whose place is to be followed. Give the data itself to "
                               "loop.{}, and do the rest within the loop.".format(
                                   word, type(source).__name__, type(hidden[0]).__name__, word))
-    if not hasattr(source, "__iter__") and not hasattr(source, "__getitem__"):
+    if getattr(source, "shape", None) == () or not (hasattr(source, "__iter__") or hasattr(source, "__getitem__")):
         raise ConfigError("Invalid value for argument `source` of loop.{}. Expected a number or something to iterate "
                           "over. Received: {!r}".format(word, source))
 

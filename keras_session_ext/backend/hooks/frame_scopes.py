@@ -11,6 +11,7 @@ from keras_session_ext.backend.hooks.live_names import liveness_of, names_read_b
 
 _OPTIMIZED = 1  # CO_OPTIMIZED: the variables are no dictionary
 _GENERATOR = 0x20  # CO_GENERATOR
+_ANY_NAME = frozenset(["globals", "vars", "exec", "eval"])  # these read variables whose names no bytecode tells
 _OURS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 _STANDARD = sysconfig.get_paths()["stdlib"] + os.sep
 
@@ -135,7 +136,7 @@ def _modules(found: List[FrameType]) -> Iterator[Any]:
         for one in found:
             if one.f_globals is scope:
                 names |= liveness_of(one.f_code).at(one.f_lasti) - _own_names(one)
-        if "get_ipython" in scope:  # what later cells read is not known
+        if "get_ipython" in scope or names & _ANY_NAME:  # what later cells read, or texts name, is not known
             names |= {name for name in scope if not name.startswith("_")}
         yield scope, names
 

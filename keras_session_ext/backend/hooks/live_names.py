@@ -103,13 +103,13 @@ def names_read_by_functions(scope: Dict[str, Any]) -> Set[str]:
         members = list(vars(value).values()) if isinstance(value, type) and (
             value.__module__ == scope.get("__name__")) else [value]
         for one in members:
-            for function in _functions_in(one):
+            for function in functions_in(one):
                 if function.__globals__ is scope:
                     found |= names_read(function.__code__)
     return found
 
 
-def _functions_in(value: Any) -> Iterator[types.FunctionType]:
+def functions_in(value: Any) -> Iterator[types.FunctionType]:
     """The Python function in what decorators, TensorFlow and JAX make of one."""
     for _ in range(5):
         if isinstance(value, types.FunctionType):
