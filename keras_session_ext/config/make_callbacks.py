@@ -45,11 +45,13 @@ def callbacks_from_config(config: Any, key: Optional[str] = None, overrides: Ite
 
 
 def loop_from_config(config: Any) -> Any:
-    """The `SessionLoop` that a config describes, for `keras-session run --loops`; what is of a fit alone is left out."""
+    """The `SessionLoop` that a config describes, for `run --loops`; what is of a fit alone is left out."""
     effective = effective_config(config, env=False)
     from keras_session_ext.loop import SessionLoop
 
-    arguments = {name: value for name, value in _arguments(effective).items() if name not in ("witness", "stop_is_final")}
+    arguments = _arguments(effective)
+    for name in ("witness", "stop_is_final"):
+        arguments.pop(name, None)
     loop = SessionLoop(log_dir=(effective.get("tensorboard") or {}).get("log_dir"), **arguments)
     session: Any = loop._session
     session.directory.config = effective

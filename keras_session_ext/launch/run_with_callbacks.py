@@ -40,8 +40,8 @@ _UNSAVED = """{where}: {what} outside of fit: nothing of what it trains is saved
       loop = kse.SessionLoop({directory!r})
       for epoch in loop.epochs(…):         # was: range(…)
           for batch in loop.batches(…):    # was: the dataset; loop.enumerate(…) for enumerate(…)"""
-_UNWRAPPED = """{where}: {what} outside of the loops that are wrapped: it is made anew at every start, and nothing of it \
-is saved."""
+_UNWRAPPED = """{where}: {what} outside of the loops that are wrapped: it is made anew at every start, and \
+nothing of it is saved."""
 
 
 class Tie:

@@ -18,7 +18,7 @@ from keras_session_ext.proof.working_copies import WorkingCopies
 
 #: saves of the killed run between two kills
 _SAVES_PER_KILL = 3
-_KINDS = ("variables", "optimizer", "history", "callbacks", "random", "data", "returned")
+_KINDS = ("variables", "optimizer", "loop", "history", "callbacks", "random", "data", "returned")
 
 
 class ScriptFailed(SessionError):

@@ -215,6 +215,11 @@ def _differences(name: str, stored: Dict[str, Any], leaves: List[Any]) -> List[s
 
 def build(state: Dict[str, Any], found: Found, run: Run) -> None:
     """Makes the slots of optimizers that have none yet: for the variables that they trained at the checkpoint."""
+    for name, stored in state["models"].items():
+        model = found.model(name)
+        tables = [] if model is None else optimizer.tables(stored[optimizer.NAME], _view(run).run_of(model))
+        if any(table.get("trains") for table in tables):  # one that is made within the loop has not trained yet
+            run.family.build_optimizers(model, tables)
     known = dict(_variables_by_name(found, run))
     for name, stored in state["objects"].items():
         value = found.object(name)[0]

@@ -16,8 +16,11 @@ from harness import HERE, environment
 
 pytestmark = pytest.mark.slow
 LOOPS = os.path.join(HERE, "loop_scripts")
+#: a step of these scripts takes less time than a save behind it
+EVERY = ["--set", "save.every_steps=3", "--set", "background=false"]
 #: what takes the lines of a SessionLoop out of the scripts that have one
-TAKEN_OUT = [(r"import keras_session_ext as kse\n", ""), (r"\n *loop = kse.SessionLoop.*", ""), (r"\n *loop\.log.*", ""),
+TAKEN_OUT = [(r"import keras_session_ext as kse\n", ""), (r"\n *loop = kse.SessionLoop.*", ""),
+             (r"\n *loop\.log.*", ""),
              (r"for \w+ in loop\.epochs\(\):", "while True:"), (r"(?:self\.)?loop\.epochs\((.*)\):", r"range(\1):"),
              (r"(?:self\.)?loop\.batches\((.*)\):", r"\1:"), (r"loop\.enumerate", "enumerate"),
              (r"from common import (.*)", lambda found: "from dies import " + ", ".join(
@@ -69,10 +72,6 @@ def start(words, engine, folder, kills, **variables):
     return subprocess.run([sys.executable, *words], cwd=str(folder), env=names, capture_output=True, text=True)
 
 
-def command(*words):
-    return [COMMAND, *words]
-
-
 def result(done):
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [one for one in done.stdout.splitlines() if one.startswith("RESULT ")]
@@ -83,10 +82,41 @@ def result(done):
 def test_a_killed_script_gives_what_python_gives(kind, script, engine, kills, wrapped, tmp_path):
     path = made(script, tmp_path)
     plain = result(start([path], engine, tmp_path, ""))
-    done = start(command("run", "--loops", "-d", "run", "--set", "save.every_steps=3", "--set", "background=false", path), engine, tmp_path, kills)
+    done = start([COMMAND, "run", "--loops", "-d", "run", *EVERY, path], engine, tmp_path, kills)
     found = result(done)
     assert found["values"] == plain["values"], done.stdout + done.stderr
     assert found["steps"] < plain["steps"], "it was resumed"
     assert done.stderr.count("was killed by SIGKILL") == kills.count(",") + 1, done.stderr
     assert "not saved" not in done.stderr and "exact: no" not in done.stdout, done.stdout + done.stderr
     assert "exact: yes" in done.stdout, done.stdout + done.stderr
+
+
+def test_what_cannot_be_wrapped_is_told_and_runs_as_it_is(tmp_path):
+    path = made("told.py", tmp_path)
+    plain = result(start([path], "torch", tmp_path, ""))
+    done = start([COMMAND, "run", "--loops", "-d", "run", path], "torch", tmp_path, "")
+    assert result(done) == plain
+    with open(path) as file:
+        expected = [line for line, text in enumerate(file, 1) if re.search(r"# told: ", text)]
+    told = sorted(int(one) for one in re.findall(r"told\.py, line (\d+): (?:not saved|this loop)", done.stderr))
+    assert sorted(set(told)) == expected and "loop.batches(zip(…)) hides a" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("script, engine", [("q_learning.py", "jax"), ("stages.py", "torch"), ("gan.py", "tensorflow")])
+def test_prove_kills_and_compares(script, engine, tmp_path):
+    done = start([COMMAND, "prove", "--json", "--loops", "--kills", "3", made(script, tmp_path)], engine, tmp_path, "")
+    assert done.returncode == 0, done.stdout + done.stderr
+    verdict = json.loads(done.stdout)
+    assert verdict["exact"] and len(verdict["killed"]) == 3 and len(verdict["resumed"]) >= 3, verdict
+    assert not verdict["fresh"], "these scripts are seeded"
+    for kind in ("variables", "loop", "random", "data"):
+        one, other = verdict["rows"][kind]
+        assert len(one) == 64 and one == other, kind
+
+
+def test_prove_names_what_is_not_captured(tmp_path):
+    done = start([COMMAND, "prove", "--json", "--loops", "--kills", "2", made("hidden.py", tmp_path)], "jax", tmp_path,
+                 "")
+    verdict = json.loads(done.stdout)
+    assert done.returncode == 1 and not verdict["exact"], done.stdout + done.stderr
+    assert "noise (generator" in verdict["reasons"][0], verdict

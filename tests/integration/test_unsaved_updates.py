@@ -1,4 +1,4 @@
-"""`keras-session run` tells at the first update outside of fit that nothing of it is saved; once, and of no other one."""
+"""`keras-session run` tells at the first update outside of fit that nothing of it is saved; once, and of no other."""
 
 import textwrap
 
@@ -84,7 +84,8 @@ def test_of_a_fit_or_a_session_loop_nothing_is_told(engine, tmp_path):
         """))
     status, _, err = finish(["run", "-d", "runs/fits", "train.py"], tmp_path, engine)
     assert status == 0 and "outside of fit" not in err, err
-    (tmp_path / "alone.py").write_text((tmp_path / "train.py").read_text().replace("model.fit(", "(lambda *a, **k: 0)("))
+    text = (tmp_path / "train.py").read_text().replace("model.fit(", "(lambda *a, **k: 0)(")
+    (tmp_path / "alone.py").write_text(text)
     status, _, err = finish(["run", "--json", "alone.py"], tmp_path, engine)
     assert status == 0 and "never called fit" not in err, err
 

@@ -53,7 +53,7 @@ class _Watch:
 
     def changes(self) -> Dict[str, Callable[[Any], None]]:
         """Module -> what changes it."""
-        made: Dict[str, Callable[[Any], None]] = {name: self._optimizers for name in OPTIMIZERS}
+        made: Dict[str, Callable[[Any], None]] = dict.fromkeys(OPTIMIZERS, self._optimizers)
         made.update(dict.fromkeys(MODULES, self._models))
         made[_TORCH] = self._torch
         return made

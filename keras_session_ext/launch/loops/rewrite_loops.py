@@ -15,7 +15,7 @@ All else stays, the line numbers included. What `__session_loops__` does is in w
 """
 
 import ast
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, List, NamedTuple, Optional, Set, Tuple
 
 from keras_session_ext.launch.loops.training_calls import Training, last_name, within
 
@@ -123,7 +123,8 @@ class _Rewrite(ast.NodeTransformer):
     # -- loops
 
     def visit_For(self, node: Any) -> Any:
-        if not self._trains(node) or self._is_left_alone(node):
+        if not self._trains(node) or self._training.asks_for_training(node.iter, self._owner) or self._is_left_alone(
+                node):
             return self.generic_visit(node)
         return self._wrapped(node, node.target, *self._source(node.iter), [])
 

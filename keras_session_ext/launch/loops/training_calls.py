@@ -126,11 +126,11 @@ class Training:
     def _look(self, tree: ast.Module) -> None:
         learned = {alias.asname or alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
                    and str(node.module).startswith("sklearn") for alias in node.names}
-        for node in self._assignments:
-            if not isinstance(node.value, ast.Call):
+        for made in self._assignments:
+            if not isinstance(made.value, ast.Call):
                 continue
-            name, targets = last_name(node.value.func), self._targets(node)
-            if name in _OPTIMIZERS or "optim" in ast.dump(node.value.func):
+            name, targets = last_name(made.value.func), self._targets(made)
+            if name in _OPTIMIZERS or "optim" in ast.dump(made.value.func):
                 self._optimizers |= targets
             if name in learned:
                 self._no_models |= targets
@@ -157,16 +157,16 @@ class Training:
             before = self._size()
             for key, function in self._functions:
                 self._follow_function(key, function)
-            for node in self._assignments:
-                made = isinstance(node.value, ast.Call) and self._keys(node.value.func, None) & self._factories
-                if made or self._is_trainer(node.value, None):
-                    self._names |= self._targets(node)
+            for one in self._assignments:
+                made = isinstance(one.value, ast.Call) and self._keys(one.value.func, None) & self._factories
+                if made or self._is_trainer(one.value, None):
+                    self._names |= self._targets(one)
             for node in ast.walk(tree):
                 if isinstance(node, ast.Call):
                     self._follow_arguments(node)
 
     def _size(self) -> int:
-        return sum(map(len, (self._known, self._loopers, self._names, self._factories)))
+        return len(self._known) + len(self._loopers) + len(self._names) + len(self._factories)
 
     def _follow_function(self, key: Key, function: Any) -> None:
         nodes = list(body_of(function))
@@ -174,7 +174,7 @@ class Training:
                         for inner in ast.walk(one))
         if decorated or any(self.is_update(node, key[0]) for node in nodes):
             self._known.add(key)
-        if any(isinstance(node, LOOPS) and self.trains(node, key[0]) or self._calls(
+        if any((isinstance(node, LOOPS) and self.trains(node, key[0])) or self._calls(
                 node, key[0], self._loopers) for node in nodes):
             self._loopers.add(key)
         if any(isinstance(node, ast.Return) and node.value is not None and self._is_trainer(
@@ -264,8 +264,14 @@ class Training:
         """Whether a statement trains when it runs."""
         return any(self.is_update(one, owner) for one in within(node))
 
+    def asks_for_training(self, node: Any, owner: Optional[str]) -> bool:
+        """Whether an expression has a generator of the script that trains: its own loops are levels then."""
+        wanted = {key for key, function in self._functions if key in self._known and any(
+            isinstance(one, (ast.Yield, ast.YieldFrom)) for one in body_of(function))}
+        return any(self._calls(one, owner, wanted) for one in within(node))
+
     def has_loops(self, node: Any, owner: Optional[str]) -> bool:
         """Whether a loop has others within it that train, in itself or in functions that it calls."""
         inner = [one for one in within(node) if one is not node]
-        return any(isinstance(one, LOOPS) and self.trains(one, owner) or self._calls(one, owner, self._loopers) or (
+        return any((isinstance(one, LOOPS) and self.trains(one, owner)) or self._calls(one, owner, self._loopers) or (
             isinstance(one, ast.Call) and last_name(one.func) in ("fit", "fit_generator")) for one in inner)

@@ -25,7 +25,7 @@ from keras_session_ext.launch.loops.rewrite_loops import NAME, Place, rewrite
 from keras_session_ext.loop import LevelLoop, SessionLoop
 from keras_session_ext.run.loop import LoopDriver
 
-_NO_KERAS = "the script has imported no Keras"
+_NO_KERAS = "the script has imported no Keras; set KERAS_BACKEND to the engine that it trains with"
 
 
 class ScriptLoops:
@@ -46,6 +46,7 @@ class ScriptLoops:
         self._made: Optional[SessionLoop] = None
         self._owner = os.getpid(), threading.get_ident()
         self._alone = 0  # open loops that are left alone
+        self.drawing = 0  # levels that are asking what they read for its next item
         self._told: Set[Any] = set()
 
     @property
@@ -121,9 +122,9 @@ class ScriptLoops:
 
     def _why_alone(self) -> str:
         """Why a loop that begins now is no level; it is the script's own business, or told once."""
-        if self._alone or not self._is_ours():
-            return "it stands in a loop, a thread or a process that is left alone"
-        if not imported():
+        if self._alone or self.drawing or not self._is_ours():
+            return "it stands in a loop, a thread or a process that is left alone, or makes what a loop reads"
+        if not imported() and "KERAS_BACKEND" not in os.environ:
             return _NO_KERAS
         family = choose()
         if family.engine.is_tracing():
@@ -211,13 +212,16 @@ class _Opened:
         return self
 
     def __next__(self) -> Any:
-        if not self._is_new:
-            return next(self._items)
-        self._is_new = False
+        self._loops.drawing += 1
         try:
             return next(self._items)
         except (ConfigError, UnsupportedBackend) as error:
+            if not self._is_new:
+                raise
             self._items = self._loops.left_alone(self._level, error)
+        finally:
+            self._loops.drawing -= 1
+            self._is_new = False
         return next(self._items)
 
 

@@ -5,7 +5,7 @@ from dies import result, trained
 from small import build, weights, x, y
 from tqdm import trange
 
-model, losses, batches = build(), [], [slice(start, start + 10) for start in range(0, 60, 10)]
+model, losses, batches = build(), [], [list(range(start, start + 10)) for start in range(0, 60, 10)]
 for epoch in trange(2, desc="epochs"):
     for step, batch in tqdm.tqdm(enumerate(batches), total=len(batches)):
         losses.append((step, float(model.train_on_batch(x[batch], y[batch]))))

@@ -1,6 +1,5 @@
 """Two models and two optimizers, trained in a function; the names of a Keras example."""
 import keras
-import numpy as np
 import tensorflow as tf
 from dies import arrays, digits, result, trained
 
@@ -11,12 +10,13 @@ generator = keras.Sequential([keras.Input((8,)), keras.layers.Dense(64)])
 discriminator = keras.Sequential([keras.Input((64,)), keras.layers.Dense(16, "relu"), keras.layers.Dropout(0.2),
                                   keras.layers.Dense(1)])
 d_optimizer, g_optimizer = keras.optimizers.Adam(1e-3), keras.optimizers.Adam(2e-3)
+seeds = keras.random.SeedGenerator(5)
 loss_fn = keras.losses.BinaryCrossentropy(from_logits=True)
 
 
 @tf.function
 def train_step(real):
-    noise = tf.random.normal((32, 8))
+    noise = keras.random.normal((32, 8), seed=seeds)
     with tf.GradientTape() as tape:
         guesses = discriminator(tf.concat([generator(noise), real], 0), training=True)
         d_loss = loss_fn(tf.concat([tf.ones((32, 1)), tf.zeros((32, 1))], 0), guesses)

@@ -1,5 +1,4 @@
 """A fit, and two loops one after the other, the first of them left by `break`."""
-import keras
 import numpy as np
 from dies import result, trained
 from small import build, weights, x, y

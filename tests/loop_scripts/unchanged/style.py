@@ -1,4 +1,4 @@
-"""An image is trained, not a model: 20 steps on one tf.Variable, with an optimizer and a schedule; then a dream on it."""
+"""An image is trained, not a model: 20 steps on one tf.Variable, with a schedule; then a dream on it."""
 import keras
 import numpy as np
 import tensorflow as tf
@@ -13,6 +13,7 @@ image = tf.Variable(np.random.normal(size=(1, 8, 8, 1)).astype("float32"))
 
 def compute_loss_and_grads(image):
     with tf.GradientTape() as tape:
+        tape.watch(image)
         loss = tf.reduce_mean((extractor(image) - target) ** 2)
     return loss, tape.gradient(loss, image)
 
@@ -38,6 +39,4 @@ img = tf.constant(np.random.normal(size=(1, 8, 8, 1)).astype("float32"))
 for octave in range(2):
     img = gradient_ascent(img, 6, 0.1)
     img = img + np.random.normal(size=img.shape).astype("float32")
-with tf.GradientTape() as tape:
-    pass
 result(image=image.numpy(), img=img.numpy(), losses=losses, optimizer=arrays(optimizer.variables))
