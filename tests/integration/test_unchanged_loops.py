@@ -42,7 +42,7 @@ KINDS = [
     ("one loop over a generator, left by break", "flat.py", "jax", "8,9", 1),
     ("a model for each fold, left by return", "folds.py", "torch", "9,20,14", 3),
     ("the inner loop in a module beside", "beside.py", "jax", "8,9", 2),
-    ("a generator that trains", "yields.py", "torch", "8,9", 3),
+    ("a generator that trains", "yields.py", "torch", "8,9", 2),
     ("a fit, and loops one after the other", "stages.py", "jax", "8,9,7", 3),
     ("an image is trained, and a dream without optimizer", "style.py", "tensorflow", "8,16,7", 3),
     ("a dataset made anew in each iteration", "reptile.py", "tensorflow", "7,9", 2),
@@ -87,6 +87,8 @@ def test_a_killed_script_gives_what_python_gives(kind, script, engine, kills, wr
     assert found["values"] == plain["values"], done.stdout + done.stderr
     assert found["steps"] < plain["steps"], "it was resumed"
     assert done.stderr.count("was killed by SIGKILL") == kills.count(",") + 1, done.stderr
+    lines = re.findall(r"wrapped are the loops in line ([\d, ]+)", done.stderr.split("was killed")[0])
+    assert sum(one.count(",") + 1 for one in lines) == wrapped, done.stderr
     assert "not saved" not in done.stderr and "exact: no" not in done.stdout, done.stdout + done.stderr
     assert "exact: yes" in done.stdout, done.stdout + done.stderr
 

@@ -3,12 +3,12 @@
 ```
 for step, x in enumerate(data):    for step, x in __session_loops__.level(3, data, 0):
     train(x)                           train(x)
-                                   __session_loops__.over()
+                                   __session_loops__.over(3)
 while total < 100:                 for __session_count__ in __session_loops__.level(4, None):
     train()                            if not total < 100 and not __session_loops__.comes_back():
                                            break
                                        train()
-                                   __session_loops__.over()
+                                   __session_loops__.over(4)
 ```
 
 All else stays, the line numbers included. What `__session_loops__` does is in wrapped_loops.py.
@@ -166,7 +166,7 @@ class _Rewrite(ast.NodeTransformer):
         made = ast.For(target=target, iter=iterator, body=[*test, *body], orelse=[])
         made = ast.copy_location(made, node)
         ast.copy_location(made.iter, node)
-        return [made, ast.copy_location(ast.Expr(_call("over", [])), node)]
+        return [made, ast.copy_location(ast.Expr(_call("over", [ast.Constant(number)])), node)]
 
     def _leaves(self, node: Any) -> Any:
         """A `while` is over when its condition does not hold; on the way back to a checkpoint it held."""

@@ -46,6 +46,7 @@ class ScriptLoops:
         self._made: Optional[SessionLoop] = None
         self._owner = os.getpid(), threading.get_ident()
         self._alone = 0  # open loops that are left alone
+        self._outermost = -1  # its number
         self.drawing = 0  # levels that are asking what they read for its next item
         self._told: Set[Any] = set()
 
@@ -75,9 +76,9 @@ class ScriptLoops:
             return source
         return _Level(self, number, source, start)
 
-    def over(self) -> None:
-        """Behind a loop, however it was left: if it was the outermost one, it is finished."""
-        if self._driver is not None and self._is_ours():
+    def over(self, number: int) -> None:
+        """Behind a loop, by whatever but an exception it was left: if it was the outermost one, it is finished."""
+        if self._driver is not None and self._is_ours() and number == self._outermost:
             self._finish(self._driver)
 
     def _finish(self, driver: LoopDriver) -> None:
@@ -138,16 +139,16 @@ class ScriptLoops:
 
     def open(self, level: "_Level") -> Optional[LevelLoop]:
         """The level of a SessionLoop that it is to be, or None."""
-        why = self._why_alone()
-        if why:
-            if why == _NO_KERAS:
-                self._tell_of(_line(level.place), why)
-            return None
         try:
+            why = self._why_alone()
+            if why:
+                if why == _NO_KERAS:
+                    self._tell_of(_line(level.place), why)
+                return None
             loop = self._loop()
-            outermost = not self.is_open
-            word = "epochs" if outermost and level.place.nested else "batches"
-            if outermost:
+            word = "epochs" if not self.is_open and level.place.nested else "batches"
+            if not self.is_open:
+                self._outermost = level.number
                 self._begins()
             return loop.epochs() if level.source is None and word == "epochs" else loop._loop(
                 word, itertools.count() if level.source is None else level.source, level.start)
@@ -180,11 +181,14 @@ class _Level:
         number: of the loop.
         source: as of `ScriptLoops.level`.
         start: as of `ScriptLoops.level`.
+
+    Attributes:
+        number, place: of the loop.
     """
 
     def __init__(self, loops: ScriptLoops, number: int, source: Any, start: Optional[int]):
         self._loops, self.source, self.start = loops, source, start
-        self.place = loops.places[number]
+        self.number, self.place = number, loops.places[number]
 
     def __len__(self) -> int:
         return len(self.source)
@@ -266,7 +270,12 @@ class RewriteOnImport(importlib.abc.MetaPathFinder):
 
     def code(self, source: Any, path: str) -> Any:
         """The code of a rewritten file."""
+        before = len(self._loops.places)
         made = rewrite(source, path, self._loops.places, lambda name, level: self._tree(name, level, path))
+        lines = sorted(place.line for place in self._loops.places[before:])
+        if lines:
+            self._tell("{}: wrapped are the loops in line {}".format(
+                os.path.basename(path), ", ".join(map(str, lines))))
         for line, text in made.told:
             self._tell("{}, line {}: not saved: {}".format(os.path.basename(path), line, text))
         return compile(made.tree, path, "exec")
