@@ -123,8 +123,10 @@ class _Rewrite(ast.NodeTransformer):
     # -- loops
 
     def visit_For(self, node: Any) -> Any:
-        if not self._trains(node) or self._training.asks_for_training(node.iter, self._owner) or self._is_left_alone(
-                node):
+        if not self._trains(node) or self._training.asks_for_training(node.iter, self._owner):
+            return self.generic_visit(node)
+        if self._is_left_alone(node):
+            node.iter = ast.copy_location(_call("alone", [node.iter]), node.iter)
             return self.generic_visit(node)
         return self._wrapped(node, node.target, *self._source(node.iter), [])
 
@@ -192,13 +194,7 @@ class _Rewrite(ast.NodeTransformer):
                     return around, [*inner, *(starts or [ast.Constant(0)])]
         return (lambda level: level), [self.visit(node)]
 
-    # -- what else leaves a loop, or reads data
-
-    def visit_Return(self, node: Any) -> Any:
-        node = self.generic_visit(node)
-        if self._depth:
-            node.value = ast.copy_location(_call("returned", [node.value or ast.Constant(None)]), node)
-        return node
+    # -- what else reads data, or trains
 
     def visit_Assign(self, node: Any) -> Any:
         value = node.value

@@ -77,26 +77,19 @@ class ScriptLoops:
         return _Level(self, number, source, start)
 
     def over(self, number: int) -> None:
-        """Behind a loop, by whatever but an exception it was left: if it was the outermost one, it is finished."""
-        if self._driver is not None and self._is_ours() and number == self._outermost:
-            self._finish(self._driver)
+        """Behind a loop that ended, or was left by `break`: if it was the outermost one, it is finished.
 
-    def _finish(self, driver: LoopDriver) -> None:
+        One that was left by `return` is not, as its value stands in no variable: it is trained from its last checkpoint
+        at the next start, and left again.
+        """
+        driver = self._driver
+        if driver is None or not self._is_ours() or number != self._outermost:
+            return
         if driver._broken and self.comes_back():
             raise StateMismatch("{} was left where the checkpoint was taken within it: what it was left by has changed "
                                 "since that iteration began. Start in a new directory, and let the loop be left behind "
                                 "the loops within it.".format(driver.levels[0].name))
         driver.finish()
-
-    def returned(self, value: Any) -> Any:
-        """A `return` leaves all loops of its function."""
-        driver = self._driver
-        if driver is not None and self._is_ours() and driver.levels:
-            outermost = driver.levels[0]
-            if outermost.frame is frame_scopes.caller():
-                driver.left(outermost)
-                self._finish(driver)
-        return value
 
     def comes_back(self) -> bool:
         """Whether a `while` begins an iteration that the checkpoint was taken within: its condition held then."""
@@ -160,10 +153,14 @@ class ScriptLoops:
         """Iterates as Python does."""
         if error is not None:
             self._tell_of(_line(level.place), error)
+        yield from self.alone(level.plain())
+
+    def alone(self, source: Any) -> Iterator[Any]:
+        """Iterates as Python does; if no loop is around it, all that stands within it is left alone, too."""
         outermost = not self.is_open and self._is_ours()
         self._alone += outermost
         try:
-            yield from level.plain()
+            yield from source
         finally:
             self._alone -= outermost
 
