@@ -41,7 +41,7 @@ KINDS = [
     ("progress bars", "bars.py", "torch", "8,10", 3),
     ("one loop over a generator, left by break", "flat.py", "jax", "8,9", 1),
     ("a model for each fold, left by return", "folds.py", "torch", "9,20,14", 3),
-    ("left by return, and another loop behind it", "returns.py", "jax", "8,7,9,11", 3),
+    ("left by return, and another loop behind it", "returns.py", "jax", "8,7,9", 3),
     ("the inner loop in a module beside", "beside.py", "jax", "8,9", 2),
     ("a generator that trains", "yields.py", "torch", "8,9", 2),
     ("a fit, and loops one after the other", "stages.py", "jax", "8,9,7", 3),
