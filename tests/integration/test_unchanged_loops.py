@@ -102,7 +102,7 @@ def test_what_cannot_be_wrapped_is_told_and_runs_as_it_is(tmp_path):
     with open(path) as file:
         expected = [line for line, text in enumerate(file, 1) if re.search(r"# told: ", text)]
     told = sorted(int(one) for one in re.findall(r"told\.py, line (\d+): (?:not saved|this loop)", done.stderr))
-    assert sorted(set(told)) == expected and "loop.batches(zip(…)) hides a" in done.stderr, done.stderr
+    assert sorted(set(told)) == expected and "loop.epochs(zip(…)) hides a" in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("script, engine", [("q_learning.py", "jax"), ("stages.py", "torch"), ("gan.py", "tensorflow")])

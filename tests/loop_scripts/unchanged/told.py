@@ -47,7 +47,7 @@ for epoch in range(2):
     batches = iter(np.arange(6))  # told: iter within a loop
     for _ in range(2):
         step(int(next(batches)))
-thread = threading.Thread(target=lambda: [step(start) for start in range(3)])
+thread = threading.Thread(target=lambda: [step(start) for start in range(3)])  # told: an expression, too
 thread.start()
 thread.join()
 result(weights=weights(model), losses=losses)
