@@ -153,8 +153,8 @@ class Training:
 
     def _follow(self, tree: ast.Module) -> None:
         before = -1
-        while before != self._size():
-            before = self._size()
+        while before != self._known_so_far():
+            before = self._known_so_far()
             for key, function in self._functions:
                 self._follow_function(key, function)
             for one in self._assignments:
@@ -165,7 +165,7 @@ class Training:
                 if isinstance(node, ast.Call):
                     self._follow_arguments(node)
 
-    def _size(self) -> int:
+    def _known_so_far(self) -> int:
         return len(self._known) + len(self._loopers) + len(self._names) + len(self._factories)
 
     def _follow_function(self, key: Key, function: Any) -> None:
