@@ -36,7 +36,7 @@ def refuse_stale(run: Run, optimizers: List[Any], frame: Optional[FrameType]) ->
     if run.family.engine.name != "jax" or frame is None:
         return
     held = [one for found in frames(frame) if not frame_scopes.is_installed_path(found.f_code.co_filename)
-            for one in _values({**found.f_globals, **found.f_locals})]
+            for one in _values({**found.f_globals, **found.f_locals}, run)]
     known = [*optimizers, *run.family.optimizers(run.model), *(value for _, value in held if _is_optimizer(value))]
     for optimizer in {id(one): one for one in known if getattr(one, "built", False) and _is_optimizer(one)}.values():
         variables = list(optimizer.variables)
@@ -58,7 +58,7 @@ def _is_optimizer(value: Any) -> bool:
     return hasattr(type(value), "stateless_apply") and not isinstance(value, type)
 
 
-def _values(variables: Dict[str, Any]) -> Iterator[Tuple[str, Any]]:
+def _values(variables: Dict[str, Any], run: Run) -> Iterator[Tuple[str, Any]]:
     """The values of variables, and what lists, dictionaries and objects of the script hold."""
     todo = [(name, value, _DEPTH) for name, value in variables.items() if not name.startswith("__")]
     while todo:
@@ -70,5 +70,6 @@ def _values(variables: Dict[str, Any]) -> Iterator[Tuple[str, Any]]:
             todo += [(name, one, depth - 1) for one in value]
         elif isinstance(value, dict) and len(value) < _MANY:
             todo += [(name, one, depth - 1) for one in list(value.values())]
-        elif is_helper(value) and not isinstance(value, type):
+        elif is_helper(value) and not isinstance(value, type) and not run.family.is_framework_object(value) and not (
+                isinstance(value, run.family.keras.Model)):  # which keeps the state of a fit of its own
             todo += [("{}.{}".format(name, inner), one, depth - 1) for inner, one in list(vars(value).items())]
