@@ -18,7 +18,7 @@ FILES = sorted(os.path.relpath(os.path.join(folder, name), PACKAGE)
 FLOORS = [
     {"cli": "the command keras-session"},
     {"launch.run_with_callbacks": "inside the script of run and prove"},
-    {"proof": "two runs of a script compared"},
+    {"proof": "two runs of a script compared", "launch.loops": "an unchanged script's loops"},
     {"config": "from a config to callbacks"},
     {"callbacks": "Keras's hooks", "loop": "the user's own loops", "session_file": "saving outside fit"},
     {"first_and_last_callbacks": "what stands around all others", "keras_callback_class": "ours as Keras's"},

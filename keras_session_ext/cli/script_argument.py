@@ -20,6 +20,10 @@ _LONGEST = 40  # of the arguments in the name of a run
 module_option = click.option("--module", "-m", "is_module", is_flag=True,
                              help="SCRIPT is the name of a module, as for python -m.")
 
+loops_option = click.option("--loops", is_flag=True, help="Wrap the loops of the script that train without fit: for "
+                            "and while in its file, its functions and methods, and in modules beside it. What cannot "
+                            "be wrapped is told.")
+
 
 class ScriptError(click.UsageError):
     """The script cannot be run at all."""

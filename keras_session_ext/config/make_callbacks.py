@@ -1,6 +1,6 @@
 """From a config to callbacks."""
 
-from typing import Any, Iterable, List, Optional
+from typing import Any, Dict, Iterable, List, Optional
 
 from keras_session_ext.config.effective_settings import effective_config
 from keras_session_ext.config.policy_makers import joined
@@ -35,12 +35,30 @@ def callbacks_from_config(config: Any, key: Optional[str] = None, overrides: Ite
 
     callbacks: List[Any] = []
     if "directory" in effective:
-        arguments = {name: value for name, value in effective.items() if name != "tensorboard"}
-        arguments.update(save=joined("save", effective["save"]), keep=joined("keep", effective["keep"]))
-        checkpoint = SessionCheckpoint(**arguments)
+        checkpoint = SessionCheckpoint(**_arguments(effective))
         session: Any = checkpoint._session
         session.directory.config = effective  # the run directory gets it as config.json
         callbacks.append(checkpoint)
     if "tensorboard" in effective:
         callbacks.append(SessionLogger(**effective["tensorboard"]))
     return callbacks
+
+
+def loop_from_config(config: Any) -> Any:
+    """The `SessionLoop` that a config describes, for `run --loops`; what is of a fit alone is left out."""
+    effective = effective_config(config, env=False)
+    from keras_session_ext.loop import SessionLoop
+
+    arguments = _arguments(effective)
+    for name in ("witness", "stop_is_final"):
+        arguments.pop(name, None)
+    loop = SessionLoop(log_dir=(effective.get("tensorboard") or {}).get("log_dir"), **arguments)
+    session: Any = loop._session
+    session.directory.config = effective
+    return loop
+
+
+def _arguments(effective: Dict[str, Any]) -> Dict[str, Any]:
+    arguments = {name: value for name, value in effective.items() if name != "tensorboard"}
+    arguments.update(save=joined("save", effective["save"]), keep=joined("keep", effective["keep"]))
+    return arguments

@@ -48,7 +48,7 @@ def supervise(command: List[str], max_restarts: int, tell: Callable[[str], None]
     time after twice the pause, at most `max_restarts` times in a row; a new
     checkpoint begins the count and the pause anew. It is not when this process
     was told to end, when the script was called in a wrong way (exit status 2)
-    or its session was refused, when it failed twice before any `fit` began, or
+    or its session was refused, when it failed twice before any `fit` or loop began, or
     ended three times with an error and no new checkpoint.
 
     A signal that is ignored when this begins stays so, as under `nohup`.
@@ -104,7 +104,8 @@ class _Count(NamedTuple):
     errors: int = 0
 
     def after(self, status: int, told: Dict[str, Any]) -> "_Count":
-        return _Count(self.starts + 1, 0 if "fit" in told else self.fruitless + 1, self.errors + 1 if status > 0 else 0)
+        began = bool({"fit", "loop"} & set(told))
+        return _Count(self.starts + 1, 0 if began else self.fruitless + 1, self.errors + 1 if status > 0 else 0)
 
 
 def ending(status: int) -> str:

@@ -14,7 +14,8 @@ import os
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Callable, Dict, List
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Sequence
 
 import numpy as np
 import xxhash
@@ -55,8 +56,11 @@ class Trace:
         self._steps = 0
         self._doomed = False
         self._last_place: List[Any] = []
-        self.checkpoint: Any = SessionCheckpoint(settings["directory"], save=_Noting(self), keep=KeepLast(3),
-                                                 on_error="raise", background=settings.get("background", True))
+        self.checkpoint: Any = self._make(settings["directory"], dict(
+            keep=KeepLast(3), on_error="raise", background=settings.get("background", True)))
+
+    def _make(self, directory: str, more: Dict[str, Any]) -> Any:
+        return SessionCheckpoint(directory, save=Noting(self), **more)
 
     @property
     def _run(self) -> state.Run:
@@ -76,7 +80,7 @@ class Trace:
         if place == self._last_place:
             return False  # asked again, by a batch of the validation
         self._last_place = place
-        self._note("step", progress, self._states(state.KINDS))
+        self._note("step", progress, self._states(self._kinds()))
         self._tell("step", step=progress.step)
         self._steps += 1
         now = time.monotonic()
@@ -99,6 +103,9 @@ class Trace:
                                            for name, values in getattr(result, "history", {}).items()}))
         states["returned/epoch"] = repr(list(getattr(result, "epoch", [])))[:_TEXT]
         self._note("end", self._run.progress, states)
+
+    def _kinds(self) -> Sequence[ModuleType]:
+        return state.KINDS
 
     def _place(self, progress: "Progress") -> List[Any]:
         return [progress.stage, progress.epoch, "validation" if self._run.epoch_over else progress.batch]
@@ -123,7 +130,7 @@ class Trace:
         return states
 
 
-class _Noting(SavePolicy):
+class Noting(SavePolicy):
     """The policy that is asked at every step."""
 
     def __init__(self, trace: Trace):

@@ -18,7 +18,7 @@ from keras_session_ext.proof.working_copies import WorkingCopies
 
 #: saves of the killed run between two kills
 _SAVES_PER_KILL = 3
-_KINDS = ("variables", "optimizer", "history", "callbacks", "random", "data", "returned")
+_KINDS = ("variables", "optimizer", "loop", "history", "callbacks", "random", "data", "returned")
 
 
 class ScriptFailed(SessionError):
@@ -59,16 +59,18 @@ class Proof:
         kills: how often the second run is killed.
         seed: of the moments.
         ignore: parts of the paths of states that may differ.
+        loops: whether the script's own loops are wrapped.
     """
 
     def __init__(self, command: Callable[[Dict[str, Any]], List[str]], folder: str, tell: Callable[[str], None],
-                 kills: int = 5, seed: int = 0, ignore: Iterable[str] = ()):
+                 kills: int = 5, seed: int = 0, ignore: Iterable[str] = (), loops: bool = False):
         self._command = command
         self._folder = folder
         self._tell = tell
         self._kills = kills
         self._draw = random.Random(seed)  # noqa: S311
         self._ignore = list(ignore)
+        self._loops = loops
         self._processes = 0
         self._fresh = ""
         self._steps = 0
@@ -135,8 +137,9 @@ class Proof:
         directory = os.path.join(self._folder, "whole")
         notes = self._notes(directory, 0, [], every=0)
         if not notes:
-            raise ScriptFailed("The script never called fit, so there is nothing to prove. Training loops of one's own "
-                               "use save_session and restore_session.")
+            raise ScriptFailed("The script never called fit{}, so there is nothing to prove.{}".format(*(
+                (", and came to no loop that trains", "") if self._loops else
+                ("", " Loops of its own are proved by prove --loops."))))
         self._tell("uninterrupted: {} steps in {:.0f} s".format(
             max(note.step for note in notes), time.monotonic() - began))
         return notes
@@ -183,7 +186,7 @@ class Proof:
 
     def _keep(self, directory: str) -> str:
         """A copy of the run before it goes on; "" where there is nothing yet."""
-        if not os.path.isdir(os.path.join(directory, "checkpoints")):
+        if not _checkpoints(directory):
             return ""
         copy = os.path.join(self._folder, "before-{}".format(self._processes + 1))
         shutil.copytree(directory, copy)
@@ -193,10 +196,8 @@ class Proof:
         """A run that has nothing but the first checkpoint of the uninterrupted one."""
         directory = os.path.join(self._folder, "killed-from-first")
         shutil.copytree(os.path.join(self._folder, "whole"), directory)
-        folder = os.path.join(directory, "checkpoints")
-        names = sorted(name for name in files.names(folder) if name.endswith(".h5"))
-        for name in names[1:]:
-            files.remove(os.path.join(folder, name))
+        for path in _checkpoints(directory)[1:]:
+            files.remove(path)
         return directory
 
     # -- the verdict
@@ -205,7 +206,7 @@ class Proof:
                  difference: Optional[run_differences.Difference], directory: str, before: str,
                  killed: List[int]) -> Verdict:
         reasons: List[str] = []
-        reports = [event.figures for event in read_journal(directory).events
+        reports = [event.figures for run in _runs(directory) for event in read_journal(run).events
                    if event.kind in ("restored", "replayed")]
         if difference is not None:
             said = list(dict.fromkeys(reason for one in reports for reason in one.get("reasons") or ()))
@@ -231,6 +232,19 @@ class Proof:
         notes = self._notes(again, difference.note.step + 1, [])
         same = [note for note in notes if (note.at, note.place) == (difference.note.at, difference.note.place)]
         return bool(same) and same[0].states == difference.note.states
+
+
+def _runs(directory: str) -> List[str]:
+    """The run itself, and that of fits outside of wrapped loops."""
+    return [one for one in (directory, os.path.join(directory, "fits")) if os.path.isdir(os.path.join(
+        one, "checkpoints"))]
+
+
+def _checkpoints(directory: str) -> List[str]:
+    """Those of a run, the oldest first."""
+    found = [os.path.join(run, "checkpoints", name) for run in _runs(directory)
+             for name in sorted(files.names(os.path.join(run, "checkpoints"))) if name.endswith(".h5")]
+    return sorted(found, key=os.path.getmtime)
 
 
 def _resumed(reports: List[Dict[str, Any]]) -> List[str]:

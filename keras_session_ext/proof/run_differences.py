@@ -4,7 +4,7 @@ import json
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 #: the kinds in the order in which a difference explains what follows it
-CAUSES = ("data", "random", "objects", "callbacks", "variables", "optimizer", "history", "returned")
+CAUSES = ("data", "random", "objects", "callbacks", "variables", "optimizer", "loop", "history", "returned")
 
 
 class Note(NamedTuple):
@@ -99,6 +99,8 @@ _ADVICE = {
                "also where it is traced",
     "callbacks": "keep what the callback needs in plain attributes, or offer get_state and set_state; a clock reading "
                  "may differ: pass --ignore {path!r}",
+    "loop": "keep what the loop needs in plain values, or offer get_state and set_state in its class; a clock reading "
+            "may differ: pass --ignore {path!r}",
     "variables": "a non-deterministic op, or state that Python code keeps to itself; set "
                  "tf.config.experimental.enable_op_determinism() or torch.use_deterministic_algorithms(True), and keep "
                  "state in weights or in callbacks",

@@ -244,9 +244,11 @@ def _differences(name: str, stored: Dict[str, Any], leaves: List[Any]) -> List[s
 
 def build(state: Dict[str, Any], found: Found, run: Run) -> None:
     """Makes the slots of optimizers that have none yet: for the variables that they trained at the checkpoint."""
-    for name, of_model in state["models"].items():
-        if found.model(name) is not None and of_model[optimizer.NAME].get("built", True):
-            run.family.build_optimizers(found.model(name), optimizer.tables(of_model[optimizer.NAME], run))
+    for name, stored in state["models"].items():
+        model, slots = found.model(name), stored[optimizer.NAME]
+        tables = [] if model is None else optimizer.tables(slots, _view(run).run_of(model))
+        if slots.get("built", True) and any(table.get("trains") for table in tables):
+            run.family.build_optimizers(model, tables)
     known = dict(_variables_by_name(found, run))
     for name, stored in state["objects"].items():
         value = found.object(name)[0]

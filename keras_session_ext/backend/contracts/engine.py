@@ -97,6 +97,10 @@ class Engine(abc.ABC):
         """Out of the graphs that the caller stands in."""
         return contextlib.ExitStack()
 
+    def is_tracing(self) -> bool:
+        """Whether the code that runs is being traced: it runs once for many steps."""
+        return False
+
     def global_seed(self) -> Optional[int]:
         """The seed that the user has set for the whole engine; None where there is none."""
         return None

@@ -76,6 +76,9 @@ class Jax(Engine):
     def set_random_state(self, state: Dict[str, Any]) -> None:
         """There is none: JAX's keys are values."""
 
+    def is_tracing(self) -> bool:
+        return isinstance(self._jax.numpy.zeros(()), self._jax.core.Tracer)
+
     def several(self) -> Dict[str, str]:
         begun = getattr(self._jax.distributed, "is_initialized", lambda: False)()
         count = self._jax.process_count() if begun else 1  # to ask starts JAX, and then it cannot begin any more

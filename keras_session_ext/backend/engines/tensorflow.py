@@ -154,6 +154,9 @@ class TensorFlow(Engine):
         scope: ContextManager[Any] = self._tf.init_scope()
         return scope
 
+    def is_tracing(self) -> bool:
+        return not self._tf.executing_eagerly()
+
     def several(self) -> Dict[str, str]:
         count = int(self._tf.distribute.get_strategy().num_replicas_in_sync)
         return {"replicas": str(count)} if count > 1 else {}

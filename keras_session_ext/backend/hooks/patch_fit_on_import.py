@@ -1,19 +1,15 @@
 """Reaches the `fit`, `evaluate` and `predict` calls of a script that does not know this package.
 
-The classes that Keras trains with are changed at the moment their module is
-imported, so that the script may import whichever Keras it likes, and none is
-imported for it.
+The classes that Keras trains with are changed when their module is imported
+(change_on_import.py).
 """
 
 import functools
-import importlib.abc
-import importlib.util
 import inspect
-import sys
 import threading
-from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import Any, Callable, List, Optional, Sequence
+from typing import Any, Callable, List, Optional
+
+from keras_session_ext.backend.hooks.change_on_import import change_on_import
 
 #: the modules whose class `Model` is trained, in every Keras
 MODULES = {
@@ -32,7 +28,7 @@ Done = Callable[[Any, Optional[BaseException]], None]
 Around = Callable[[str, Any, List[Any]], "tuple[Optional[List[Any]], Done]"]
 
 
-def intercept(around: Around) -> None:
+def intercept(around: Around) -> "Intercept":
     """From now on every `fit`, `evaluate` and `predict` of a Keras asks first.
 
     Calls that a call itself makes (validation, a callback that predicts) pass.
@@ -42,40 +38,29 @@ def intercept(around: Around) -> None:
             callbacks of the call; returns the callbacks to use (None leaves the
             call as it is), and a function that is given the call's result and
             what it raised.
+
+    Returns:
+        What knows whether such a call is running.
     """
-    changed = _Intercept(around)
-    for name in MODULES & set(sys.modules):
-        changed.change(sys.modules[name])
-    sys.meta_path.insert(0, changed)
+    changed = Intercept(around)
+    change_on_import(dict.fromkeys(MODULES, changed.change))
+    return changed
 
 
-class _Intercept(importlib.abc.MetaPathFinder):
-    """Changes the classes of `MODULES` when they are imported."""
+class Intercept:
+    """Changes the classes of `MODULES`.
+
+    Args:
+        around: as of `intercept`.
+
+    Attributes:
+        running: how many calls are, over all threads: a strategy trains in threads of its own.
+    """
 
     def __init__(self, around: Around):
         self._around = around
         self._active = threading.local()
-        self._looking: set = set()
-
-    def find_spec(self, name: str, path: Optional[Sequence[str]] = None,
-                  target: Optional[ModuleType] = None) -> Optional[ModuleSpec]:
-        if name not in MODULES or name in self._looking:
-            return None
-        self._looking.add(name)
-        try:
-            spec = importlib.util.find_spec(name)
-        finally:
-            self._looking.discard(name)
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
-
-            def exec_module(module: ModuleType) -> None:
-                execute(module)
-                self.change(module)
-
-            # on the loader itself, which stays what inspect and linecache ask for the source
-            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec
+        self.running = 0
 
     def change(self, module: Any) -> None:
         model_class = module.Model
@@ -101,6 +86,7 @@ class _Intercept(importlib.abc.MetaPathFinder):
             elif callbacks is not None:  # what is a keyword stays one: keras/legacy/interfaces.py of 2.3.1 counts
                 kwargs["callbacks"] = callbacks
             self._active.call = True
+            self.running += 1
             try:
                 result = method(*args, **kwargs)
             except BaseException as error:
@@ -108,6 +94,7 @@ class _Intercept(importlib.abc.MetaPathFinder):
                 raise
             finally:
                 self._active.call = False
+                self.running -= 1
             done(result, None)
             return result
 

@@ -23,10 +23,11 @@ _COLUMNS = (Column("state"), Column("uninterrupted"), Column("killed"), Column("
               "a clock reading. May be given again.")
 @click.option("--keep", type=path_arguments.LOCAL_PATH, help="An empty or new folder for the runs, their notes and "
               "outputs; otherwise they are thrown away.")
+@scripts.loops_option
 @scripts.module_option
 @click.argument("script", type=click.Path())
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def prove(out: Output, kills: int, seed: int, ignore: Tuple[str, ...], keep: Any, is_module: bool,
+def prove(out: Output, kills: int, seed: int, ignore: Tuple[str, ...], keep: Any, loops: bool, is_module: bool,
           script: str, arguments: Tuple[str, ...]) -> int:
     """Proves that a training SCRIPT resumes exactly, or names the first state that does not.
 
@@ -34,7 +35,8 @@ def prove(out: Output, kills: int, seed: int, ignore: Tuple[str, ...], keep: Any
     moments and started again each time. Every tensor, the history, the random
     state, the place in the data and the other callbacks' state are compared at
     every step. Nothing has to be seeded; but where two fresh starts differ, it
-    is said, and the killed run begins with the other's first checkpoint.
+    is said, and the killed run begins with the other's first checkpoint. With
+    --loops its own loops are proved, too, and what their variables lead to.
 
     The script stays as it is, and so do the files that it writes itself: both
     runs write the same ones. One that cannot be started a second time in the
@@ -49,9 +51,9 @@ def prove(out: Output, kills: int, seed: int, ignore: Tuple[str, ...], keep: Any
             signal.signal(number, _end_in_order)
 
     def prove_in(folder: str) -> Verdict:
-        return Proof(lambda settings: scripts.command({"proof": settings, "module": is_module}, script,
+        return Proof(lambda settings: scripts.command({"proof": settings, "module": is_module, "loops": loops}, script,
                                                       list(arguments)),
-                     folder, out.note, kills, seed, ignore).prove()
+                     folder, out.note, kills, seed, ignore, loops).prove()
 
     if keep is not None:
         verdict = prove_in(_empty(keep))

@@ -30,23 +30,25 @@ _SIGNALS, _CALLBACKS_DEFAULT = ("SIGTERM", "SIGINT", "SIGHUP"), ["SIGTERM"]
               "between.")
 @click.option("--requeue", is_flag=True, help="On SIGUSR1 save, and put the job back into SLURM's queue: for sbatch "
               "--signal=B:USR1@120.")
+@scripts.loops_option
 @scripts.module_option
 @click.argument("script", type=click.Path())
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(out: Output, config: Any, key: Any, overrides: Tuple[str, ...], directory: Any, max_restarts: int,
-        requeue: bool, is_module: bool, script: str, arguments: Tuple[str, ...]) -> int:
+        requeue: bool, loops: bool, is_module: bool, script: str, arguments: Tuple[str, ...]) -> int:
     """Runs a training SCRIPT until it is finished, whatever kills it.
 
     The script stays as it is: SessionCheckpoint and SessionLogger are added to
     its fit, evaluate and predict calls. Each fit is a stage; started again,
     finished ones are passed over with the state they left. Options for the
-    script stand behind its name.
+    script stand behind its name. With --loops, loops of the script's own that
+    train are saved, too; without, the first update outside of fit is told.
 
     The script is started again when it ends with an error or by a signal, each
     time after a longer pause. It is not after SIGTERM, SIGINT, SIGHUP or
     SIGQUIT to this command, which are handed on; the first three let it save
     first. It is not when the session does not fit the script, when it ends
-    with status 2, fails twice before a fit began, or three times without a new
+    with status 2, fails twice before a fit or a loop began, or three times without a new
     checkpoint.
 
     The exit status is the script's; a signal that ended the script ends this
@@ -58,13 +60,16 @@ def run(out: Output, config: Any, key: Any, overrides: Tuple[str, ...], director
     effective = _effective(config, key, overrides, directory, name)
     if requeue:
         effective["save"].setdefault("requeue_on_signal", ["SIGUSR1"])
-    settings = {"config": effective, "module": is_module}
+    if loops and "directory" not in effective:
+        raise click.UsageError("--loops saves, and the config has no directory. Name one: --directory runs/a.")
+    settings = {"config": effective, "module": is_module, "loops": loops}
     outcome = supervisor.supervise(scripts.command(settings, script, list(arguments)), max_restarts,
                                   lambda text: out.note("keras-session: " + text),
                                   output=sys.stderr.fileno() if out.json else None)
-    if outcome.status == 0 and "fit" not in outcome.told:
-        out.note("keras-session: {} never called fit, so nothing was saved. Training loops of one's own use "
-                 "save_session and restore_session.".format(script))
+    if outcome.status == 0 and not {"fit", "loop"} & set(outcome.told):
+        out.note("keras-session: {} never called fit{}, so nothing was saved.{}".format(script, *(
+            (", and came to no loop that trains", "") if loops else
+            ("", " Training loops of its own are saved by run --loops, or by a SessionLoop in it."))))
     out.value({"script": script, "directory": effective.get("directory"), "status": outcome.status,
                "restarts": outcome.restarts, "fits": outcome.told.get("fit", {}).get("number", 0)})
     sys.stdout.flush()
