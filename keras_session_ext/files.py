@@ -82,8 +82,6 @@ def reserve(fd: int, size_bytes: int) -> None:
 
 
 def write_at(fd: int, data: "ReadableBuffer", offset: int) -> None:
-    if isinstance(data, bytes) and len(data) <= _CHUNK_BYTES and os.pwrite(fd, data, offset) == len(data):
-        return  # the usual case of a small one; of a short write the whole is written again
     view = memoryview(data).cast("B")
     while len(view):
         written = os.pwrite(fd, view[:_CHUNK_BYTES], offset)
