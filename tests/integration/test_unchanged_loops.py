@@ -48,6 +48,8 @@ KINDS = [
     ("an image is trained, and a dream without optimizer", "style.py", "tensorflow", "8,16,7", 3),
     ("a dataset made anew in each iteration", "reptile.py", "tensorflow", "7,9", 2),
 ]
+#: the others are of `-m matrix`
+IN_CI = ("tensorflow_guide.py", "q_learning.py", "gan.py", "until_good.py", "flat.py", "folds.py", "returns.py", "yields.py")
 
 
 def made(script, folder):
@@ -79,7 +81,8 @@ def result(done):
     return json.loads(lines[-1][len("RESULT "):])
 
 
-@pytest.mark.parametrize("kind, script, engine, kills, wrapped", KINDS, ids=[one[1] for one in KINDS])
+@pytest.mark.parametrize("kind, script, engine, kills, wrapped", [
+    pytest.param(*one, id=one[1], marks=() if one[1] in IN_CI else pytest.mark.matrix) for one in KINDS])
 def test_a_killed_script_gives_what_python_gives(kind, script, engine, kills, wrapped, tmp_path):
     path = made(script, tmp_path)
     plain = result(start([path], engine, tmp_path, ""))
@@ -105,7 +108,9 @@ def test_what_cannot_be_wrapped_is_told_and_runs_as_it_is(tmp_path):
     assert sorted(set(told)) == expected and "loop.epochs(zip(…)) hides a" in done.stderr, done.stderr
 
 
-@pytest.mark.parametrize("script, engine", [("q_learning.py", "jax"), ("stages.py", "torch"), ("gan.py", "tensorflow")])
+@pytest.mark.parametrize("script, engine", [
+    ("q_learning.py", "jax"), ("stages.py", "torch"),
+    pytest.param("gan.py", "tensorflow", marks=pytest.mark.matrix)])
 def test_prove_kills_and_compares(script, engine, tmp_path):
     done = start([COMMAND, "prove", "--json", "--loops", "--kills", "3", made(script, tmp_path)], engine, tmp_path, "")
     assert done.returncode == 0, done.stdout + done.stderr
