@@ -49,7 +49,8 @@ KINDS = [
     ("a dataset made anew in each iteration", "reptile.py", "tensorflow", "7,9", 2),
 ]
 #: the others are of `-m matrix`
-IN_CI = ("tensorflow_guide.py", "q_learning.py", "gan.py", "until_good.py", "flat.py", "folds.py", "returns.py", "yields.py")
+IN_CI = ("tensorflow_guide.py", "q_learning.py", "gan.py", "until_good.py", "flat.py", "folds.py", "returns.py",
+         "yields.py")
 
 
 def made(script, folder):
