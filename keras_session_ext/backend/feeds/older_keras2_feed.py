@@ -54,6 +54,7 @@ class OlderKeras2Feed(SharedFeed, LoopFeed):
         self._name = next((name for name in _FUNCTIONS if name in local), None)
         self.resets_metrics_late = self._name == "training_function"
         self.source = self._find_source(local)
+        self._steps_given = _plain(local.get("steps_per_epoch"))  # TensorFlow 2.1 puts there what an epoch found
         self._dataset = self._find_dataset() if self.source == "tf.data.Dataset" else None
         if self._name is None:  # fit_generator of standalone Keras calls the model's method
             self._function = wrap(model.train_on_batch)
@@ -136,7 +137,7 @@ class OlderKeras2Feed(SharedFeed, LoopFeed):
         return {
             "source": self.source, "samples": _plain(samples),
             "batch_size": _plain(local.get("batch_size")) if self.source == "arrays" else None,
-            "batches": None, "steps_per_epoch": _plain(local.get("steps_per_epoch")), "steps_per_execution": 1,
+            "batches": None, "steps_per_epoch": self._steps_given, "steps_per_execution": 1,
             "shuffle": str(self.shuffle),
         }
 
