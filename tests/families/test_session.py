@@ -264,9 +264,9 @@ def _trainings_of_threads(keras, folder, count, threads):
     return references, errors
 
 
-# standalone Keras keeps one session for all threads, and knows no other
-@pytest.mark.members(*(name for name in MEMBERS if not (MEMBERS[name].keras == "keras"
-                                                        and MEMBERS[name].family == "graph")))
+# standalone Keras keeps one session for all threads, and knows no other; plain TensorFlow 2.1 fails at it, too
+@pytest.mark.members(*(name for name in MEMBERS if name != "tf21" and not (MEMBERS[name].keras == "keras"
+                                                                           and MEMBERS[name].family == "graph")))
 def test_fits_of_several_threads(keras, tmp_path):
     references, errors = _trainings_of_threads(keras, tmp_path, 4, threads=True)
     assert not errors and len(references) == 4
