@@ -119,8 +119,8 @@ def whole(tmp_path_factory):
     return made
 
 
-# plain Keras cannot do it on JAX: the variables of a fit are told apart when it begins; nor TensorFlow 2.1, which frees the
-# first optimizer under a running fit, nor tf_keras without version 2's behavior, which cannot convert a second optimizer
+# plain Keras cannot do it on JAX: the variables of a fit are told apart when it begins; nor TensorFlow 2.1, which frees
+# the first optimizer under a running fit, nor tf_keras without version 2's behavior: it converts no second optimizer
 @pytest.mark.members(*(name for name in MEMBERS if MEMBERS[name].engine != "jax" and name not in (
     "tf21", "tf_keras-v1")))
 @pytest.mark.variant
