@@ -233,12 +233,14 @@ def look_for_views(walked: Walked, engine: Engine, known: Dict[Any, str]) -> Fro
         known: `Things.paths`: what is within a model is named by the path that the script had given that.
     """
     parts: Dict[str, Tuple[Any, Any]] = {}
+    firsts_of: Dict[Any, str] = {}  # a model that two paths lead to shares no memory with itself
     for path in sorted(walked):
         value = walked[path].value
+        whose = known.get(key_of(value)) or firsts_of.setdefault(key_of(value), path)
         for name, inner in [("", value)] if isinstance(value, np.ndarray) else tensors_within(value, engine):
             place = engine.memory_of(inner)
             if place is not None:
-                parts[_WITHIN.join([known.get(key_of(value), path), name]) if name else path] = inner, place
+                parts[_WITHIN.join([whose, name]) if name else path] = inner, place
     firsts: Dict[int, str] = {}
     made = set()
     for path, (value, (begin, layout)) in parts.items():
