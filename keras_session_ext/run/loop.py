@@ -260,7 +260,8 @@ class LoopDriver:
             self._begin_epoch(level)
         stored = feed.stored["levels"] if feed.stored is not None else []
         level.running, level.inner_done = True, False
-        if depth + 1 < len(stored):  # on the way back
+        comes_back = depth + 1 < len(stored)  # to an inner loop, which has not opened yet
+        if comes_back:
             level.iteration = stored[depth]["iteration"]
             if level.iteration is not None:
                 self._watch.begin_again(level.iteration)
@@ -270,7 +271,7 @@ class LoopDriver:
         else:
             level.iteration = None
         if not depth:
-            level.begun = self._watch.bound() if level.has_inner or not level.index else None
+            level.begun = self._watch.bound() if level.has_inner or not level.index or comes_back else None
         level.steps = session.run.progress.step
 
     def _begin_epoch(self, level: Level) -> None:

@@ -69,7 +69,7 @@ def run(out: Output, config: Any, key: Any, overrides: Tuple[str, ...], director
     if outcome.status == 0 and not {"fit", "loop"} & set(outcome.told):
         out.note("keras-session: {} never called fit{}, so nothing was saved.{}".format(script, *(
             (", and came to no loop that trains", "") if loops else
-            ("", " Training loops of its own are saved by run --loops, or by a SessionLoop in it."))))
+            ("", " Training loops of its own are saved by run --loops, a SessionLoop, or save_session."))))
     out.value({"script": script, "directory": effective.get("directory"), "status": outcome.status,
                "restarts": outcome.restarts, "fits": outcome.told.get("fit", {}).get("number", 0)})
     sys.stdout.flush()
