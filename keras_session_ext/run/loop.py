@@ -259,7 +259,7 @@ class LoopDriver:
         if not depth and (level.word == "epochs" or not level.has_begun):
             self._begin_epoch(level)
         stored = feed.stored["levels"] if feed.stored is not None else []
-        level.running, level.inner_done = True, False
+        level.running, level.inner_done, level.iteration = True, False, None
         comes_back = depth + 1 < len(stored)  # to an inner loop, which has not opened yet
         if comes_back:
             level.iteration = stored[depth]["iteration"]
@@ -268,8 +268,6 @@ class LoopDriver:
                 self._set_random(level.iteration["random"])
         elif not depth or level.has_inner or not level.index:
             level.iteration = {"random": self._random(), **self._watch.begun_with()}
-        else:
-            level.iteration = None
         if not depth:
             level.begun = self._watch.bound() if level.has_inner or not level.index or comes_back else None
         level.steps = session.run.progress.step
