@@ -217,7 +217,8 @@ class RunDirectory:
                 if self._store.claim(name):
                     self._claimed = name
                     return
-                self._lock()  # behind a URL: whoever has taken it may live
+                if self.is_far:
+                    self._lock()  # whoever has taken it may live
             except OSError as error:
                 if error.errno not in files.FULL:
                     raise

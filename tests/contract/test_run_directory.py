@@ -115,6 +115,20 @@ def test_two_starts_at_once_claim_different_generations(path):
     assert sorted(claimed) == [1, 2, 3, 4, 5, 6]
 
 
+def test_who_comes_second_to_a_claim_takes_the_next(path, monkeypatch):
+    faster = python(HOLD, path)
+    try:
+        assert faster.stdout.readline() == b"1\n"
+        seen = [[]]  # by a start that looked before the faster one claimed, where no lock held it off
+        directory = RunDirectory(path)
+        listed = directory._generations
+        monkeypatch.setattr(directory, "_generations", lambda: seen.pop() if seen else listed())
+        directory._claim()
+        assert directory.generation == 2
+    finally:
+        faster.communicate(b"\n\n", timeout=60)
+
+
 def test_a_second_fit_of_one_process_keeps_its_generation(owned):
     owned.release()
     owned.acquire()
