@@ -5,15 +5,14 @@ import os
 import subprocess
 import sys
 
-from harness import environment
+from harness import SLIM, environment
 
 COMMAND = os.path.join(os.path.dirname(sys.executable), "keras-session")
 SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "scripts")
 
 
 def start(arguments, cwd, engine="jax", **options):
-    made = environment(engine)
-    made.pop("PYTHONPATH")  # a user has none
+    made = dict(environment(engine), PYTHONPATH=SLIM)  # the package is found where it is installed
     return subprocess.Popen([COMMAND, *arguments], cwd=str(cwd), env=made, stdin=subprocess.DEVNULL,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
