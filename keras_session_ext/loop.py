@@ -21,12 +21,13 @@ from keras_session_ext.arguments import (
 )
 from keras_session_ext.backend.feeds import followed_data
 from keras_session_ext.backend.hooks import frame_scopes
-from keras_session_ext.errors import ConfigError, UnsupportedBackend
+from keras_session_ext.errors import ConfigError
 from keras_session_ext.policies.keep import KeepLast, KeepPolicy
 from keras_session_ext.policies.save import EveryEpochs, EverySeconds, OnSignal, PolicyLike, SavePolicy
 from keras_session_ext.progress import CheckpointInfo, Progress, ResumeReport
 from keras_session_ext.run.loop import LoopDriver
 from keras_session_ext.run.loop_feed import Level
+from keras_session_ext.run.loop_watch import LoopWatch
 from keras_session_ext.run.session import Session
 
 
@@ -66,7 +67,8 @@ class SessionLoop:
         state: what no variable of the loop leads to, or what offers `get_state` and `set_state` for something that
             cannot be captured: name -> object. Plain values are put back into this dict.
         watch: look at the variables of the functions that the loop stands in; False: only at `state`.
-        session: of TensorFlow 1: the `tf.Session`; not supported yet.
+        session: of TensorFlow 1: the `tf.Session`, or monitored session, that the loop runs. Default: the one that its
+            variables lead to, the default one, or Keras's.
         stateless: on JAX, the name of the variable that holds (trainable, non_trainable, …) of `model`. Default: found
             by its shapes.
         log_dir: where TensorBoard's Session tab finds the run, as `SessionLogger(log_dir)`.
@@ -81,7 +83,7 @@ class SessionLoop:
 
     Raises:
         ConfigError: an argument cannot be used.
-        UnsupportedBackend: no supported Keras, or one that trains in sessions.
+        UnsupportedBackend: no supported Keras.
 
     Examples:
         >>> import tempfile
@@ -111,9 +113,6 @@ class SessionLoop:
             raise ConfigError("Invalid value for argument `state`. Expected a dict of objects by name. Received: "
                               "{!r}".format(state))
         family = backend.choose(model)
-        if session is not None or family.family == "graph":
-            raise UnsupportedBackend("SessionLoop does not follow a tf.Session of TensorFlow 1 yet, whose variables "
-                                     "and random ops it keeps. Train by fit, or call save_session now and then.")
         self._asked = _Asked()
         policy = EveryEpochs(1) | EverySeconds(300) | OnSignal() if save is None else save
         self._session = Session(
@@ -123,7 +122,8 @@ class SessionLoop:
             None if staging is None else local_path(staging, "staging"),
             None if mirror is None else store_url(mirror, "mirror"), family,
             lambda frame: self._driver.is_running(frame))
-        self._driver = LoopDriver(self._session, model, {} if state is None else state, flag("watch", watch), stateless)
+        self._driver = LoopDriver(self._session, LoopWatch(
+            self._session, model, {} if state is None else state, flag("watch", watch), stateless, session))
         self._iterators = 0
         if log_dir is not None:
             self._show(path_or_url(log_dir, "log_dir"))

@@ -17,7 +17,7 @@ from keras_session_ext.run.lineage import Candidate, read
 from keras_session_ext.run.resume import cross
 from keras_session_ext.run.snapshot import take_snapshot
 from keras_session_ext.run.stateless_loop import refuse_stale
-from keras_session_ext.state.loop_variables import LoopView
+from keras_session_ext.state.loop_view import LoopView
 from keras_session_ext.store.local import save_file
 
 _KINDS: Sequence[ModuleType] = (state.variables, state.optimizer, state.model_objects, state.random)

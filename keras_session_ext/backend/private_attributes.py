@@ -11,6 +11,7 @@ STATE3 = "tests/integration/test_state.py"
 PLAIN3 = "tests/integration/test_plain_keras.py"
 KILL = "tests/families/test_kill.py"
 SESSION = "tests/families/test_session.py"
+LOOPS = "tests/families/test_session_loops.py"
 SHIM = "tests/families/test_shim.py"
 OBJECTS = "tests/integration/test_model_objects.py"
 NODES = "tests/integration/test_tf_dataset.py"
@@ -74,6 +75,8 @@ PRIVATE = {
     "_get_control_flow_context": ("tf.Operation", LOOP1, KILL),
     "_id": ("tf.Operation", LOOP1, KILL),
     "_make_train_function": ("Model", LOOP1, SESSION),
+    "_make_callable_from_options": ("tf.Session", LOOP1, LOOPS),
+    "_tf_sess": ("MonitoredSession", LOOP1, LOOPS),
     "_unfetchable_ops": ("tf.Graph", LOOP1, KILL),
     # all of Keras 2: keras2/, transfer/layer_and_slot_tables.py
     "_compile_metrics": ("Model", "Keras 2.3.1", SESSION),

@@ -35,19 +35,15 @@ class LoopDriver:
 
     Args:
         session: what is called.
-        model: whose weights plain Keras is to find in the file; None: the first one that is found.
-        named: what the script names itself.
-        watch: whether variables are looked at.
-        stateless: on JAX the variable that holds the state of the model; None: it is found by its shapes.
+        watch: looks at what it leads to.
 
     Attributes:
         history: a Keras History, of what was logged.
         data_of, check_wrapped: of what is looked at.
     """
 
-    def __init__(self, session: Session, model: Any, named: Dict[str, Any], watch: bool, stateless: Optional[str]):
-        self.session = session
-        self._watch = LoopWatch(session, model, named, watch, stateless)
+    def __init__(self, session: Session, watch: LoopWatch):
+        self.session, self._watch = session, watch
         self.data_of, self.check_wrapped = self._watch.data_of, self._watch.check_wrapped
         self._feed: Optional[LoopFeed] = None
         self._logs: Dict[str, Any] = {}
@@ -114,6 +110,7 @@ class LoopDriver:
         self._epochs = epochs
         feed = self._feed = LoopFeed(self._family)
         feed.iterators_of_loop = self._watch.iterators
+        self._watch.follow_session(level.frames)
         model = self._watch.first_model(level.frames)
         self.history.history, self.history.epoch = {}, []
         session.attach(model, [self.history])
@@ -141,6 +138,7 @@ class LoopDriver:
     def _is_finished(self) -> bool:
         assert self._feed is not None
         self._passed |= self._feed.moved()
+        self.session.run.loop.session_goes_on()
         self._iterators_go_on(self._feed.stored or {})
         self._feed.levels.clear()
         self.session.settle()

@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 import numpy as np
 
+from keras_session_ext.backend.contracts.session_access import SessionState
 from keras_session_ext.backend.feeds.followed_data import Data
 from keras_session_ext.backend.hooks import frame_scopes
 from keras_session_ext.errors import ConfigError, UnsupportedBackend
@@ -24,7 +25,7 @@ from keras_session_ext.state import (
     walk_objects,
 )
 from keras_session_ext.state.live_names import Found, models_in
-from keras_session_ext.state.loop_variables import LoopView
+from keras_session_ext.state.loop_view import LoopView
 from keras_session_ext.state.walk_objects import GENERATORS
 
 _UNFOLLOWED = ("{0} draws a new order each time it is read, and is read outside of a level; write "
@@ -44,6 +45,7 @@ class LoopWatch:
         named: what the script names itself.
         watch: whether variables are looked at.
         stateless: on JAX the variable that holds the state of the model; None: it is found by its shapes.
+        given: the session of TensorFlow 1 that the script names, or None.
 
     Attributes:
         model: as given.
@@ -52,8 +54,11 @@ class LoopWatch:
         checked: places of loops that were looked at.
     """
 
-    def __init__(self, session: Session, model: Any, named: Dict[str, Any], watch: bool, stateless: Optional[str]):
+    def __init__(self, session: Session, model: Any, named: Dict[str, Any], watch: bool, stateless: Optional[str],
+                 given: Any):
         self._session = session
+        self._given = given
+        self._session_state: Optional[SessionState] = None
         self.model = model
         self._named, self._watch, self._stateless = named, watch, stateless
         self._feed: Optional[LoopFeed] = None
@@ -73,7 +78,15 @@ class LoopWatch:
         """A stage begins: what its variables lead to, as the state kinds see it."""
         self._feed = feed
         feed.told = self.why_not_exact
-        return LoopView(self._session.run, self.scopes, self._named, self._ours)
+        view = LoopView(self._session.run, self.scopes, self._named, self._ours)
+        view.session = self._session_state
+        return view
+
+    def follow_session(self, found: List[FrameType]) -> None:
+        """Follows the session of TensorFlow 1 that the loop runs, where there is one."""
+        values = [value for scope in self._scopes_of(found) for value in scope.values.values()]
+        values += [one for value in values if walk_objects.is_helper(value) for one in vars(value).values()]
+        self._session_state = self._session.family.follow_session(self._given, values)
 
     def remember(self, found: Found) -> None:
         """A loop begins: how the script has made its variables, beside their values; the first one tells."""
@@ -124,7 +137,7 @@ class LoopWatch:
         models = models_in(family, self._scopes_of(found), self._named)
         for one in models:
             self._check(one)
-        return models[0] if models else family.keras.Sequential()
+        return models[0] if models else family.no_model()
 
     def _check(self, model: Any) -> None:
         family = self._session.family
@@ -222,6 +235,7 @@ class LoopWatch:
         if self._begun is not None:
             reasons += unseen.why_not_exact(self._begun, self._now(found, run.loop.walk(keep=True)))
         reasons += loop_tensors.why_not_exact(found, run)
+        reasons += [] if self._session_state is None else self._session_state.reasons
         for name, value in found.iterated.items():
             if id(value) not in followed and name not in found.owns and self.data_of(value).hidden_order():
                 reasons.append(_UNFOLLOWED.format(name))

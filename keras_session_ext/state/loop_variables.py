@@ -7,11 +7,10 @@ since the loop began, helpers.
 """
 
 import contextlib
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 import numpy as np
 
-from keras_session_ext.backend.hooks.frame_scopes import Scope
 from keras_session_ext.backend.optimizers import trained_variables
 from keras_session_ext.errors import StateMismatch
 from keras_session_ext.state import (
@@ -25,136 +24,21 @@ from keras_session_ext.state import (
     shared_objects,
     variables,
 )
-from keras_session_ext.state.live_names import Found, Held, Look
+from keras_session_ext.state.live_names import Found
 from keras_session_ext.state.live_run import Run
+from keras_session_ext.state.loop_view import LoopView
 
 NAME = "loop"
 
 _MODEL_KINDS = (variables, optimizer, model_objects)
-#: arrays so small are kept whether they have changed or not: a process may make them anew
-_SMALL_BYTES = 1 << 16
 _VIEW = "{} and {} share their memory, and did not at the checkpoint. Give one of them a copy"
 _UNBOUND = "{} has a value that it had not at the checkpoint, where it was not bound; bind it to None there"
-#: of what is larger no copy is kept
-_LARGE_BYTES = 1 << 24
-
-
-class LoopView:
-    """What the kind asks of a loop.
-
-    Args:
-        run: the live run.
-        scopes: gives the live variables of now.
-        named: what the script names itself.
-        ours: gives objects that are no state of the script's.
-
-    Attributes:
-        begun: fingerprints of what the script says of plain values, those of attributes behind "attribute ".
-        things: what the script had made when its first loop began.
-        is_complete: whether all levels of the checkpoint are open again, so that nothing of it may be missing.
-    """
-
-    def __init__(self, run: Run, scopes: Callable[[], List[Scope]], named: Dict[str, Any],
-                 ours: Callable[[], List[Any]]):
-        self._run = run
-        self.scopes = scopes
-        self.named = named
-        self._ours = ours
-        self._runs: Dict[int, Run] = {}
-        self._looked: Optional[Found] = None
-        self.begun: Dict[str, str] = {}
-        self._script: Dict[str, Held] = {}
-        self.things: Optional[shared_objects.Things] = None
-        self._walked: Optional[shared_objects.Walked] = None
-        self.is_complete = False
-
-    @property
-    def known(self) -> Dict[Any, str]:
-        """The paths of what the script had made."""
-        return {} if self.things is None else self.things.paths
-
-    def walk(self, keep: bool = False) -> shared_objects.Walked:
-        """All that variables lead to now; see `look`."""
-        walked, self._walked = self._walked, None
-        if walked is None:
-            walked = shared_objects.walk(self.scopes(), self.named, self._run.family.engine)
-        if keep:
-            self._walked = walked
-        return walked
-
-    def look(self, keep: bool = False) -> Found:
-        """What there is now.
-
-        Args:
-            keep: the next look, at the same place, is this one.
-        """
-        found, self._looked = self._looked, None
-        if found is None:
-            found = Look(self._run, self._ours()).all(self.scopes(), self.named)
-        if keep:
-            self._looked = found
-        return found
-
-    def functions_and_variables(self) -> Tuple[List[Any], List[Any]]:
-        """What TensorFlow has made graphs of, and the variables that are captured beside the first model's."""
-        found, family = self.look(keep=True), self._run.family
-        known = [one for _, leaves in found.objects.values() for one in leaves]
-        for model in found.models.values():
-            known += [leaf.variable for leaf in [
-                *family.model_variables(model), *family.metric_variables(model), *family.optimizer_variables(model)]]
-        return found.functions, known
-
-    def run_of(self, model: Any) -> Run:
-        """One of the further models, as the other kinds see it."""
-        if id(model) not in self._runs:
-            made = self._runs[id(model)] = Run(self._run.family, model, [])
-            if self._run.trains:
-                made.feed = self._run.feed
-            model_objects.begin(made)
-        made = self._runs[id(model)]
-        made.report, made.progress = self._run.report, self._run.progress
-        return made
-
-    def begin(self) -> Found:
-        """Remembers what the script says of each plain value; what every process makes anew is captured in any case."""
-        found = self.look()
-        for model in found.models.values():
-            self.run_of(model)
-        said = {name: held for name, held in found.values.items() if not _is_small(held.packed.value)}
-        self.begun = {name: nested_tensors.fingerprint(held.packed.plain()) for name, held in said.items()}
-        self._script = {name: held._replace(packed=_copy_of(held.packed)) for name, held in said.items()}
-        read = attribute_changes.read(found.places, self._run)
-        self.begun.update({"attribute " + name: print_ for name, print_ in read.fingerprints().items()
-                           if not _is_small(read.values[name])})
-        return found
-
-
-    def script_value(self, name: str) -> Tuple[Any, Optional[nested_tensors.Packed]]:
-        """What a variable held when the loop began: the object, and a copy of it where it is not large."""
-        held = self._script.get(name)
-        return (None, None) if held is None else (held.live, held.packed)
-
-
-def _copy_of(packed: nested_tensors.Packed) -> nested_tensors.Packed:
-    large = sum(array.nbytes for _, array in plain_values.flatten(packed.value)[1]) > _LARGE_BYTES
-    return packed if large else nested_tensors.Packed(**plain_values.copy(packed.plain()))
 
 
 def _view(run: Run) -> LoopView:
     view = run.loop
     assert isinstance(view, LoopView)
     return view
-
-
-def _is_small(value: Any) -> bool:
-    """Arrays, tensors and generators, and lists of such; numbers and text are the script's to say."""
-    if isinstance(value, dict):
-        return any(map(_is_small, value.values()))
-    if isinstance(value, (list, tuple)):
-        return any(map(_is_small, value))
-    if isinstance(value, (np.ndarray, np.generic)):
-        return value.nbytes <= _SMALL_BYTES
-    return attribute_changes.is_generator(value)
 
 
 def capture(run: Run) -> Dict[str, Any]:
@@ -309,6 +193,8 @@ def _restore_objects(state: Dict[str, Any], found: Found, run: Run) -> None:
         own = found.own(name)
         if own is None:
             missing.append(name)
+        elif own.live is _view(run).session:
+            _view(run).restore_session(stored)
         else:
             own.put(plain_values.copy(stored))
     if missing and _view(run).is_complete:

@@ -76,6 +76,10 @@ class Family(FitAccess, SessionAccess):
 
     # -- variables
 
+    def no_model(self) -> Any:
+        """A model without layers, for a loop that has none."""
+        return self.keras.Sequential()
+
     @abc.abstractmethod
     def model_variables(self, model: Any) -> List[Leaf]:
         """Weights, seed generators and states of recurrent layers; their keys are the same in every process."""

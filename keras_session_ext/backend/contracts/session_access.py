@@ -2,12 +2,45 @@
 
 import abc
 import contextlib
-from typing import Any, ContextManager, List, Optional
+from typing import Any, ContextManager, Dict, List, Optional, Sequence, Set
 
 import numpy as np
 
 from keras_session_ext.backend.contracts.engine import Engine
 from keras_session_ext.backend.tf1_session.scope_settings import Settings
+from keras_session_ext.errors import UnsupportedBackend
+
+
+class SessionState(abc.ABC):
+    """What lives in a `tf.Session` that a loop runs.
+
+    Attributes:
+        elsewhere: ids of variables that are captured by others.
+        reasons: why what it holds cannot be brought back, as far as known.
+    """
+
+    elsewhere: Set[int]
+    reasons: List[str]
+
+    @abc.abstractmethod
+    def get_state(self) -> Dict[str, Any]:
+        """All of it, as a plain value."""
+
+    @abc.abstractmethod
+    def set_variables(self, state: Dict[str, Any]) -> None:
+        """Gives variables their values, and nothing else.
+
+        Raises:
+            ConfigError: the graph is another one.
+        """
+
+    @abc.abstractmethod
+    def set_state(self, state: Dict[str, Any]) -> None:
+        """Brings all of it to where it was; `reasons` has what could not be.
+
+        Raises:
+            ConfigError: the graph is another one.
+        """
 
 
 class SessionAccess(abc.ABC):
@@ -20,6 +53,23 @@ class SessionAccess(abc.ABC):
     @abc.abstractmethod
     def accept_legacy_code(self) -> None:
         """Makes Keras take what TF1 code hands to it, such as tensors as keys of a feed_dict; once."""
+
+    def follow_session(self, session: Any, values: Sequence[Any]) -> Optional[SessionState]:
+        """Follows the session that a loop runs; None where nothing lives in sessions.
+
+        Args:
+            session: the one that the script names, or None.
+            values: where it is looked for then.
+
+        Raises:
+            ConfigError: it is no session, or there are several.
+            UnsupportedBackend: one is named where this Keras does not train in sessions.
+        """
+        if session is not None:
+            raise UnsupportedBackend(
+                "SessionLoop(session=…) is for graph mode, and this Keras computes without sessions. Leave it out; or, "
+                "for a script of TensorFlow 1, call tf.compat.v1.disable_v2_behavior() first.")
+        return None
 
     @abc.abstractmethod
     def clear_session(self) -> None:

@@ -60,7 +60,8 @@ class Graph(GraphAccess, Keras2):
     def __init__(self, name: str, keras: Any):
         super().__init__(name, keras, TensorFlowGraph(self._session_of))
         self._kernels = OfModel("_session_kernel_ops")
-        self._seen: Any = weakref.WeakKeyDictionary()  # graph -> the session last seen on it, held weakly
+        self._seen: Any = weakref.WeakKeyDictionary()
+        self._given: Any = weakref.WeakKeyDictionary()
 
     def _run(self, model: Any) -> Any:
         return lambda fetches, feeds=None: self.session(model).run(fetches, feeds)

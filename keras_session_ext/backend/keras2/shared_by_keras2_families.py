@@ -119,6 +119,11 @@ class Keras2(SharedFamily):
 
     # -- variables
 
+    def no_model(self) -> Any:
+        made = super().no_model()
+        made.built = True  # or its weights, of which there are none, cannot be asked for
+        return made
+
     def _is_variable(self, value: Any) -> bool:
         return isinstance(value, self.tensorflow.Variable)
 

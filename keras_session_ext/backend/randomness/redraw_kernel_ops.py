@@ -12,11 +12,11 @@ import numpy as np
 
 from keras_session_ext.backend.engines.graph_ops import UPDATES, ops_behind, unordered_updates
 
-_LARGEST_RUN = 1 << 24  # numbers in one run: 64 MiB
+LARGEST_RUN = 1 << 24  # numbers in one run: 64 MiB
 
 #: ops that reserve a fixed count of Philox samples for each number they return, and take their shape as first input
-_LINEAR = ("RandomUniform", "RandomStandardNormal", "TruncatedNormal", "RandomUniformInt")
-_HIDDEN = _LINEAR + ("RandomShuffle", "Multinomial", "RandomGamma", "ParameterizedTruncatedNormal", "RandomPoisson",
+LINEAR = ("RandomUniform", "RandomStandardNormal", "TruncatedNormal", "RandomUniformInt")
+HIDDEN = LINEAR + ("RandomShuffle", "Multinomial", "RandomGamma", "ParameterizedTruncatedNormal", "RandomPoisson",
                      "RandomPoissonV2")
 _FUNCTIONS = ("If", "StatelessIf", "While", "StatelessWhile", "PartitionedCall", "StatefulPartitionedCall", "Case")
 
@@ -38,7 +38,7 @@ class KernelOps:
         self.uncounted = False  # whether a step had symbolic inputs of unknown shape
         found = list(ops_behind([tensor.op for tensor in function.outputs] + [function.updates_op]))
         self.unordered = unordered_updates(op for op in found if op.type in UPDATES)
-        self.ops = sorted((op for op in found if op.type in _HIDDEN), key=lambda op: op._id)
+        self.ops = sorted((op for op in found if op.type in HIDDEN), key=lambda op: op._id)
         self._library: Any = None
         self.in_functions = sorted({op.type for op in found if op.type in _FUNCTIONS and self._hides(op)})
 
@@ -59,7 +59,7 @@ class KernelOps:
             seen.add(name)
             function = self._library.get(name)
             for node in function.node_def if function is not None else ():
-                if node.op in _HIDDEN:
+                if node.op in HIDDEN:
                     return True
                 names |= {attribute.func.name for attribute in node.attr.values() if attribute.func.name}
         return False
@@ -134,7 +134,7 @@ class KernelOps:
             if type(context).__name__ == "WhileContext":
                 return False
             context = context.outer_context
-        return op.type in _LINEAR
+        return op.type in LINEAR
 
     def _feeds(self, key: Tuple) -> Dict[Any, Any]:
         feeds = {}
@@ -168,7 +168,7 @@ class KernelOps:
         for op, total in zip(self.ops, totals):
             rank = int(op.inputs[0].shape[0])
             while total > 0:
-                part = min(total, _LARGEST_RUN)
+                part = min(total, LARGEST_RUN)
                 shape = np.array([part] + [1] * (rank - 1), op.inputs[0].dtype.as_numpy_dtype)
                 if rank == 0:
                     shape, part = shape[:0], 1

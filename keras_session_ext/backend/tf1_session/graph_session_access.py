@@ -2,12 +2,14 @@
 
 import contextlib
 import weakref
-from typing import Any, Iterator, List
+from typing import Any, Iterator, List, Sequence
 
-from keras_session_ext.backend.contracts.session_access import GraphSessionAccess
+from keras_session_ext.backend.contracts.engine import Engine
+from keras_session_ext.backend.contracts.session_access import GraphSessionAccess, SessionState
 from keras_session_ext.backend.layers_and_variables import weights_of
+from keras_session_ext.backend.tf1_session import followed_session
 from keras_session_ext.backend.tf1_session.scope_settings import Settings, enter_device
-from keras_session_ext.errors import UnsupportedBackend
+from keras_session_ext.errors import ConfigError, UnsupportedBackend
 
 
 class GraphAccess(GraphSessionAccess):
@@ -17,7 +19,9 @@ class GraphAccess(GraphSessionAccess):
     K: Any
     tensorflow: Any
     v1: Any
+    engine: Engine
     _seen: Any  # graph -> the session last seen on it, held weakly
+    _given: Any  # graph -> the session that a script runs on it itself, held weakly
 
     def clear_session(self) -> None:
         self.keras.backend.clear_session()
@@ -46,7 +50,7 @@ class GraphAccess(GraphSessionAccess):
         weights and all, when it is asked under another graph.
         """
         current = self.existing_session()
-        if current is not None and current.graph is graph:
+        if graph in self._given or (current is not None and current.graph is graph):
             return self._keras_session(graph)
         default = self.v1.get_default_session()
         seen = self._seen[graph]() if graph in self._seen else None
@@ -59,6 +63,9 @@ class GraphAccess(GraphSessionAccess):
         return made
 
     def _keras_session(self, graph: Any) -> Any:
+        given = self._given[graph]() if graph in self._given else None
+        if given is not None and not is_closed(given):
+            return given
         current = self.existing_session()
         if current is not None:
             self.remember(current)
@@ -89,6 +96,20 @@ class GraphAccess(GraphSessionAccess):
         session = self.session(model)
         with session.graph.as_default(), session.as_default():
             yield
+
+    def follow_session(self, session: Any, values: Sequence[Any]) -> SessionState:
+        """The one that is named; else the one among the values, the default one, or Keras's."""
+        found = [followed_session.raw(session, self.v1)] if session is not None else followed_session.find(
+            [*values, self.v1.get_default_session()], self.v1)
+        if len(found) > 1:
+            raise ConfigError("The loop reads {} sessions. Name the one that trains: SessionLoop(…, session=…).".format(
+                len(found)))
+        one = found[0] if found else self._keras_session(self.v1.get_default_graph())
+        self._given[one.graph] = weakref.ref(one)
+        if not isinstance(getattr(one.run, "__self__", None), followed_session.FollowedSession):
+            followed_session.FollowedSession(one, self.engine, self.v1)
+        followed: SessionState = one.run.__self__
+        return followed
 
     def set_session(self, session: Any) -> None:
         """Makes it Keras's; None takes the old one away."""
