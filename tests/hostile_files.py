@@ -26,7 +26,9 @@ EXECUTED = []
 NAMES = ("filepath", "target", "on_epoch_end", "__class__", "model", "new")
 WRONG = [None, True, -1, 0, 1 << 60, 1e308, "", "x", [], {}, [[]], {"$array": 10 ** 9}, {"$array": "a"}, {"$scalar": 0},
          {"$Generator": {"bit_generator": "test"}}, {"$Generator": {"bit_generator": "Generator"}}, {"$bytes": "zz"},
-         {"$set": [[1]]}, {"$dict": [[[], 1]]}, {"$deque": [-1, []]}, {"$random": []}, {"$int": "0x" + "f" * 10000},
+         {"$set": [[1]]}, {"$dict": [[[], 1]]}, {"$deque": [-1, []]},
+         {"$columns": [10 ** 9, ["none", 0], []]}, {"$columns": [1, ["int", 0], [0]]}, {"$columns": 3},
+         {"$random": []}, {"$int": "0x" + "f" * 10000},
          {"$float": "nan"}, "/etc/outside", "../outside", {"$RandomState": {"bit_generator": "PCG64"}}]
 
 

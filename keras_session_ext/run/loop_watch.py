@@ -24,6 +24,7 @@ from keras_session_ext.state import (
     unseen,
     walk_objects,
 )
+from keras_session_ext.state.columns import FROM, Columns
 from keras_session_ext.state.live_names import Found, models_in
 from keras_session_ext.state.loop_view import LoopView
 from keras_session_ext.state.walk_objects import GENERATORS
@@ -33,6 +34,9 @@ _UNFOLLOWED = ("{0} draws a new order each time it is read, and is read outside 
 _OPAQUE = "{} ({}) cannot be captured; keep plain values, or offer get_state and set_state"
 #: what takes items of a level beside or ahead of the loop: all of itertools but `chain`
 _HIDES = frozenset(["zip", "map", "filter", *(name for name in dir(itertools) if name != "chain")])
+_LARGE_BYTES = 1 << 30  # of variables: from here on it is told what a save costs
+_COSTS = ("Session: each save holds {:.1f} GiB of the loop's variables, of which {} has {:.1f} GiB. Training waits while "
+          "they are copied: save by time, such as save=kse.EverySeconds(900)")
 _NOT_LOOKED = "variables are not looked at (watch=False), and what state= does not name begins anew"
 
 
@@ -67,6 +71,7 @@ class LoopWatch:
         self._script: Dict[str, Any] = {}
         self.known: Dict[int, Data] = {}
         self.checked: set = set()
+        self._has_told_size = False
 
     def data_of(self, source: Any) -> Data:
         """What is followed of an object: the same for the same object."""
@@ -229,6 +234,7 @@ class LoopWatch:
         found = run.loop.look(keep=True)
         followed = {id(one.data.source) for one in self.iterators.values()} | {
             id(data.source) for data in feed.read.values()}
+        self._tell_size(found)
         if run.progress.step:
             self.sync()
         reasons = [_OPAQUE.format(*one) for one in found.opaque] + ([] if self._watch else [_NOT_LOOKED])
@@ -240,6 +246,15 @@ class LoopWatch:
             if id(value) not in followed and name not in found.owns and self.data_of(value).hidden_order():
                 reasons.append(_UNFOLLOWED.format(name))
         return reasons
+
+    def _tell_size(self, found: Found) -> None:
+        """Says once what a save costs, where that is much."""
+        if not self._has_told_size:
+            sizes = {name: size_bytes(held.packed.value) for name, held in found.values.items()}
+            if sum(sizes.values()) >= _LARGE_BYTES:
+                self._has_told_size = True
+                largest = max(sizes, key=lambda name: sizes[name])
+                self._session.tell(_COSTS.format(sum(sizes.values()) / 2 ** 30, largest, sizes[largest] / 2 ** 30))
 
     # -- JAX's stateless loops
 
@@ -272,6 +287,22 @@ class LoopWatch:
         return isinstance(value, (tuple, list)) and len(value) >= 2 and all(
             isinstance(part, (tuple, list)) and list(map(np.shape, part)) == [tuple(one.shape) for one in variables]
             for part, variables in zip(value, (model.trainable_variables, model.non_trainable_variables)))
+
+
+def size_bytes(value: Any) -> int:
+    """The size of the arrays in a packed value, as far as it is seen at a glance.
+
+    Examples:
+        >>> size_bytes({"a": [np.zeros(4), 1]})
+        32
+    """
+    if isinstance(value, (np.ndarray, np.generic)):
+        return int(value.nbytes)
+    if isinstance(value, Columns):
+        return sum(array.nbytes for array in value.arrays)
+    if isinstance(value, (list, tuple, dict)) and len(value) < FROM:
+        return sum(map(size_bytes, value.values() if isinstance(value, dict) else value))
+    return 0
 
 
 def _reference(value: Any) -> Callable[[], Any]:

@@ -7,6 +7,7 @@ import numpy as np
 from keras_session_ext.backend.contracts.session_access import SessionState
 from keras_session_ext.backend.hooks.frame_scopes import Scope
 from keras_session_ext.state import attribute_changes, model_objects, nested_tensors, plain_values, shared_objects
+from keras_session_ext.state.columns import Columns
 from keras_session_ext.state.live_names import Found, Held, Look, Own
 from keras_session_ext.state.live_run import Run
 
@@ -146,6 +147,8 @@ def _copy_of(packed: nested_tensors.Packed) -> nested_tensors.Packed:
 
 def _is_small(value: Any) -> bool:
     """Arrays, tensors and generators, and lists of such; numbers and text are the script's to say."""
+    if isinstance(value, Columns):
+        return value.have_arrays
     if isinstance(value, dict):
         return any(map(_is_small, value.values()))
     if isinstance(value, (list, tuple)):

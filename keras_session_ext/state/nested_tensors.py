@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_session_ext.backend.contracts.family import Family
 from keras_session_ext.state import plain_values
+from keras_session_ext.state.columns import Columns, columns_of
 from keras_session_ext.state.walk_objects import GENERATORS, SCALARS, unwrapped
 
 _SEALED = "sealed"
@@ -68,6 +69,9 @@ class _Packing:
             self._note(value, path)
         if isinstance(value, dict):
             return {key: self.pack(item, "{}/{!r}".format(path, key)) for key, item in value.items()}
+        columns = columns_of(value) if isinstance(value, (list, collections.deque)) else None
+        if columns is not None:
+            return columns
         if isinstance(value, (list, tuple, collections.deque)):
             items = [self.pack(item, "{}/{}".format(path, i)) for i, item in enumerate(value)]
             return tuple(items) if isinstance(value, tuple) else items
@@ -126,6 +130,7 @@ class _Unpacking:
         self._family, self._tensors, self._kinds = family, tensors, kinds
 
     def unpack(self, value: Any, live: Any, path: str) -> Any:
+        value = value.items() if isinstance(value, Columns) else value
         if path in self._tensors:
             return self._family.engine.tensor_like(value, live, self._family.to_tensor)
         if type(value) in (list, tuple):

@@ -15,6 +15,7 @@ import numpy as np
 import xxhash
 
 from keras_session_ext.checkpoint.header import DTYPES
+from keras_session_ext.state.columns import Columns
 
 
 class NotPlain(TypeError):
@@ -47,6 +48,9 @@ def encode(value: Any, put: Callable[[np.ndarray, str], int], path: str = "") ->
     if isinstance(value, np.ndarray) and value.dtype.name in DTYPES and (
             not isinstance(value, np.ma.MaskedArray)):
         return {"$array": put(value, path)}
+    if kind is Columns:
+        return {"$columns": [value.count, value.spec, [
+            put(array, "{}/{}".format(path, number)) for number, array in enumerate(value.arrays)]]}
     if kind is bytes:
         return {"$bytes": value.hex()}
     if kind is collections.deque:
@@ -124,6 +128,7 @@ _DECODERS: Dict[str, Callable] = {
     "$frozenset": lambda content, get: frozenset(decode(content, get)),
     "$dict": lambda content, get: {decode(key, get): decode(item, get) for key, item in content},
     "$deque": lambda content, get: collections.deque(decode(content[1], get), content[0]),
+    "$columns": lambda content, get: Columns(content[0], content[1], list(map(get, content[2]))),
     "$random": _random, "$RandomState": _random_state, "$Generator": _generator,
 }
 

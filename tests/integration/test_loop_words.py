@@ -43,6 +43,11 @@ def test_replicas_are_refused():
     assert text.startswith("ERROR UnsupportedBackend") and "several replicas" in text, text
 
 
+def test_what_a_save_of_large_variables_costs_is_told_once():
+    told = [line for line in said("large_variables").splitlines() if "each save holds" in line]
+    assert len(told) == 1 and "of which large_variables.replay has" in told[0] and "save by time" in told[0]
+
+
 @pytest.mark.parametrize("case, out", [
     ("without_looking", "OUT 3 6"), ("a_break_and_its_stages", "OUT True 13"), ("a_counted_iterator", "OUT True"),
     ("numbers_of_numpy", "OUT 4 5"), ("hostile_attributes", "OUT hostile_attributes.hostile (Hostile"),

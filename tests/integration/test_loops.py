@@ -51,8 +51,7 @@ def whole(*case):
     whole("torch_guide.py", "torch", (13, 8), {}),
     ("torch_guide.py", "torch", (12, 7), {"GENERATOR": "1"}),
     ("torch_guide.py", "torch", (12, 9), {"KERAS_OPTIMIZER": "1", "WORKERS": "2"}),
-    ("q_learning.py", "jax", (17, 8, 14), {}),
-    *[whole("q_learning.py", engine, (17, 8, 14), {}) for engine in ("tensorflow", "torch")],
+    *[whole("q_learning.py", engine, (17, 8, 14), {}) for engine in ("tensorflow", "jax", "torch")],
     ("trainer_class.py", "tensorflow", (17, 8, 14), {}),
     *[whole("trainer_class.py", engine, (17, 8, 14), {}) for engine in ("jax", "torch")],
     ("two_loops.py", "tensorflow", (15, 4), {}),
@@ -65,6 +64,14 @@ def test_a_killed_loop_goes_on_as_if_nothing_had_been(script, engine, kills, var
     cut, whole = killed_and_whole(script, engine, tmp_path, kills, **variables)
     assert cut["values"] == whole["values"]
     assert cut["exact"] and whole["exact"], cut["reasons"]
+
+
+@pytest.mark.parametrize("script", ["loop_dqn.py", pytest.param("loop_gan.py", marks=pytest.mark.matrix)])
+def test_the_examples(script):
+    path = os.path.join(os.path.dirname(HERE), "examples", script)
+    done = subprocess.run([sys.executable, path], env=environment("jax"), capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("exact: yes") == 3 and done.stdout.count("same") >= 6, done.stdout
 
 
 def test_what_cannot_be_captured_is_named(tmp_path):

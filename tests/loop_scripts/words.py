@@ -22,6 +22,17 @@ def made(folder=None, **more):
     return kse.SessionLoop(folder or tempfile.mkdtemp(), verbose=0, background=False, **more)
 
 
+def large_variables():
+    from keras_session_ext.run import loop_watch
+
+    loop_watch._LARGE_BYTES = 1 << 20
+    replay = []
+    loop = kse.SessionLoop(tempfile.mkdtemp(), verbose=1, save=kse.EverySteps(100), background=False)
+    for number in loop.batches(400):
+        replay.append((np.full(1000, number, "float32"), number))
+    print("OUT", replay[-1][1])
+
+
 def bare_enumerate():
     for _ in enumerate(made().epochs(2)):
         pass
