@@ -35,8 +35,8 @@ _OPAQUE = "{} ({}) cannot be captured; keep plain values, or offer get_state and
 #: what takes items of a level beside or ahead of the loop: all of itertools but `chain`
 _HIDES = frozenset(["zip", "map", "filter", *(name for name in dir(itertools) if name != "chain")])
 _LARGE_BYTES = 1 << 30  # of variables: from here on it is told what a save costs
-_COSTS = ("Session: each save holds {:.1f} GiB of the loop's variables, of which {} has {:.1f} GiB. Training waits while "
-          "they are copied: save by time, such as save=kse.EverySeconds(900)")
+_COSTS = ("Session: each save holds {:.1f} GiB of the loop's variables, of which {} has {:.1f} GiB. Training waits "
+          "while they are copied: save by time, such as save=kse.EverySeconds(900)")
 _NOT_LOOKED = "variables are not looked at (watch=False), and what state= does not name begins anew"
 
 
