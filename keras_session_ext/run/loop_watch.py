@@ -18,7 +18,6 @@ from keras_session_ext.run.session import Session
 from keras_session_ext.state import (
     iteration_starts,
     loop_tensors,
-    nested_tensors,
     plain_values,
     shared_objects,
     unseen,
@@ -27,7 +26,6 @@ from keras_session_ext.state import (
 from keras_session_ext.state.columns import FROM, Columns
 from keras_session_ext.state.live_names import Found, models_in
 from keras_session_ext.state.loop_view import LoopView
-from keras_session_ext.state.walk_objects import GENERATORS
 
 _UNFOLLOWED = ("{0} draws a new order each time it is read, and is read outside of a level; write "
                "loop.batches({0})")
@@ -168,7 +166,7 @@ class LoopWatch:
     def begun_with(self) -> Dict[str, Any]:
         """What an iteration begins with, for `begin_again`."""
         values, same = iteration_starts.changed(self._plain(), self._script)
-        return {"own": plain_values.copy(self.generators()), "values": values, "script": same}
+        return {"own": plain_values.copy(iteration_starts.generators(self.scopes())), "values": values, "script": same}
 
     def _plain(self) -> Dict[str, Any]:
         return iteration_starts.take(self.scopes(), self._named, self._session.family)
@@ -177,25 +175,7 @@ class LoopWatch:
         """Gives variables what the iteration began with: the body in front of its inner loop runs once more."""
         script = {name: self._script[name] for name in begun["script"] if name in self._script}
         iteration_starts.put({**script, **begun["values"]}, self.scopes(), self._named, self._session.family)
-        self.set_generators(begun["own"])
-
-    def generators(self) -> Dict[str, Any]:
-        """Random generators of Python and NumPy that variables hold, or objects in variables: name -> generator."""
-        found: Dict[str, Any] = {}
-        for scope in self.scopes():
-            for name, value in scope.values.items():
-                within = vars(value) if walk_objects.is_helper(value) and not isinstance(value, type) else {}
-                found.update({scope.prefix + name + "." + inner: one for inner, one in within.items()
-                              if isinstance(one, GENERATORS)})
-                if isinstance(value, GENERATORS):
-                    found[scope.prefix + name] = value
-        return found
-
-    def set_generators(self, states: Dict[str, Any]) -> None:
-        """Gives them the states of copies."""
-        for name, live in self.generators().items():
-            if type(states.get(name)) is type(live):
-                nested_tensors.in_place(states[name], live)
+        iteration_starts.set_generators(begun["own"], self.scopes())
 
     def is_bound_outside(self, source: Any) -> bool:
         """Whether a variable holds it that was bound before the innermost level: it goes on there."""

@@ -54,6 +54,26 @@ def put(values: Dict[str, Any], scopes: Sequence[Scope], named: Dict[str, Any], 
                 shared_objects.put(slot, nested_tensors.unpack(plain_values.copy(values[name]), slot.value, family))
 
 
+def generators(scopes: Sequence[Scope]) -> Dict[str, Any]:
+    """Random generators of Python and NumPy that variables hold, or objects in variables: name -> generator."""
+    found: Dict[str, Any] = {}
+    for scope in scopes:
+        for name, value in scope.values.items():
+            within = vars(value) if walk_objects.is_helper(value) and not isinstance(value, type) else {}
+            found.update({scope.prefix + name + "." + inner: one for inner, one in within.items()
+                          if isinstance(one, GENERATORS)})
+            if isinstance(value, GENERATORS):
+                found[scope.prefix + name] = value
+    return found
+
+
+def set_generators(states: Dict[str, Any], scopes: Sequence[Scope]) -> None:
+    """Gives them the states of copies."""
+    for name, live in generators(scopes).items():
+        if type(states.get(name)) is type(live):
+            nested_tensors.in_place(states[name], live)
+
+
 def _slots(scopes: Sequence[Scope], named: Dict[str, Any]) -> Iterator[Tuple[str, shared_objects.Slot]]:
     """Variables, and attributes of objects in them."""
     found: List[Tuple[str, shared_objects.Slot]] = [

@@ -239,3 +239,18 @@ def test_devices_are_described():
         print("ok")
         """, XLA_FLAGS="--xla_force_host_platform_device_count=2")])
     assert out.strip().endswith("ok")
+
+
+def test_saving_and_restoring_shards_takes_the_memory_of_one_state(tmp_path):
+    def grown(mode):
+        done = subprocess.run([sys.executable, os.path.join(HERE, "sharded_memory.py"), mode, str(tmp_path / "run")],
+                              env=environment("jax"), capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        return list(map(int, done.stdout.rsplit("MIB ", 1)[1].split()))
+
+    state, plain = grown("nothing")
+    shard = state // 96  # the largest variable, cut in four
+    for mode in ("fit", "resume"):
+        assert grown(mode)[1] - plain < state + shard + state // 4, mode
+    for mode in ("save_session", "restore_session"):
+        assert grown(mode)[1] < state + shard + state // 4, mode

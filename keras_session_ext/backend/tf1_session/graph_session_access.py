@@ -2,14 +2,17 @@
 
 import contextlib
 import weakref
-from typing import Any, Iterator, List, Sequence
+from typing import Any, Iterator, List, Optional, Sequence
 
 from keras_session_ext.backend.contracts.engine import Engine
 from keras_session_ext.backend.contracts.session_access import GraphSessionAccess, SessionState
+from keras_session_ext.backend.kept_values import OfModel
 from keras_session_ext.backend.layers_and_variables import weights_of
 from keras_session_ext.backend.tf1_session import followed_session
 from keras_session_ext.backend.tf1_session.scope_settings import Settings, enter_device
-from keras_session_ext.errors import ConfigError, UnsupportedBackend
+from keras_session_ext.errors import ConfigError
+
+_followed = OfModel("_session_followed")
 
 
 class GraphAccess(GraphSessionAccess):
@@ -106,9 +109,10 @@ class GraphAccess(GraphSessionAccess):
                 len(found)))
         one = found[0] if found else self._keras_session(self.v1.get_default_graph())
         self._given[one.graph] = weakref.ref(one)
-        if not isinstance(getattr(one.run, "__self__", None), followed_session.FollowedSession):
-            followed_session.FollowedSession(one, self.engine, self.v1)
-        followed: SessionState = one.run.__self__
+        followed: Optional[SessionState] = _followed.get(one)
+        if followed is None:
+            followed = followed_session.FollowedSession(one, self.engine, self.v1)
+            _followed.set(one, followed)
         return followed
 
     def set_session(self, session: Any) -> None:
@@ -150,39 +154,3 @@ class GraphAccess(GraphSessionAccess):
 
 def is_closed(session: Any) -> bool:
     return bool(getattr(session, "_closed", False))
-
-
-def checked(access: GraphSessionAccess, session: Any) -> Any:
-    """The session itself; where there can be eager tensors its `run` says what they are doing there.
-
-    TF1 code hands them to a real session by mistake, which ends in riddles.
-    """
-    if getattr(session, "_keras_session_ext", False) or not access.has_eager_tensors():
-        return session
-    run = session.run
-
-    def checked_run(fetches: Any, feed_dict: Any = None, *arguments: Any, **options: Any) -> Any:
-        for value in list(_leaves(fetches)) + [one for pair in items_of(feed_dict) for one in pair]:
-            if access.is_eager_tensor(value):
-                raise UnsupportedBackend(
-                    "A session of a graph was handed an eager tensor: {!r}. Hand it an array: "
-                    "tensor.numpy().".format(value))
-        return run(fetches, feed_dict, *arguments, **options)
-
-    session.run = checked_run
-    session._keras_session_ext = True
-    return session
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _leaves(item)
-    else:
-        yield value
-
-
-def items_of(feed_dict: Any) -> Any:
-    return feed_dict.items() if feed_dict is not None else ()

@@ -11,7 +11,6 @@ from keras_session_ext.backend import choose
 from keras_session_ext.backend.contracts.family import Family
 from keras_session_ext.backend.contracts.session_access import GraphSessionAccess, StandInSessionAccess
 from keras_session_ext.backend.layers_and_variables import weights_of
-from keras_session_ext.backend.tf1_session.graph_session_access import checked, items_of
 from keras_session_ext.backend.tf1_session.scope_settings import as_settings
 from keras_session_ext.backend.tf1_session.symbolic_tensors import Symbols
 from keras_session_ext.errors import ConfigError, UnsupportedBackend
@@ -86,7 +85,7 @@ class Session:
             raise ConfigError("Invalid feed_dict. Expected a dict such as {{model.input: array}}. "
                               "Received: {!r}".format(feed_dict))
         feeds, training = {}, False
-        for key, value in items_of(feed_dict):
+        for key, value in _items_of(feed_dict):
             if key is _LEARNING_PHASE:
                 training = bool(value)
             elif self._symbols.is_symbolic(key):
@@ -169,7 +168,7 @@ def get_session(model: Any = None) -> Any:
     if isinstance(family, GraphSessionAccess):
         real = family.session(model)
         _tell(family, real)
-        return checked(family, real)
+        return _checked(family, real)
     family.check_mode()
     session = _current.get(family)
     if session is None or session.closed:
@@ -271,7 +270,7 @@ def session_scope(config: Any = None) -> Iterator[Any]:
             family.set_session(real)
             _tell(family, real)
             stack.callback(_end, family, real, before)
-            yield checked(family, real)
+            yield _checked(family, real)
         else:
             session = Session(family)
             _tell(family, session)
@@ -296,3 +295,38 @@ def learning_phase() -> Any:
     family = choose()
     return family.keras.backend.learning_phase() if isinstance(family, GraphSessionAccess) else _LEARNING_PHASE
 
+
+def _checked(access: GraphSessionAccess, session: Any) -> Any:
+    """The session itself; where there can be eager tensors its `run` says what they are doing there.
+
+    TF1 code hands them to a real session by mistake, which ends in riddles.
+    """
+    if getattr(session, "_keras_session_ext", False) or not access.has_eager_tensors():
+        return session
+    run = session.run
+
+    def checked_run(fetches: Any, feed_dict: Any = None, *arguments: Any, **options: Any) -> Any:
+        for value in list(_leaves(fetches)) + [one for pair in _items_of(feed_dict) for one in pair]:
+            if access.is_eager_tensor(value):
+                raise UnsupportedBackend(
+                    "A session of a graph was handed an eager tensor: {!r}. Hand it an array: "
+                    "tensor.numpy().".format(value))
+        return run(fetches, feed_dict, *arguments, **options)
+
+    session.run = checked_run
+    session._keras_session_ext = True
+    return session
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
+
+
+def _items_of(feed_dict: Any) -> Any:
+    return feed_dict.items() if feed_dict is not None else ()
