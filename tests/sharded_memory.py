@@ -1,12 +1,13 @@
-"""How much memory of the host it takes to save and restore a model whose variables are cut in four: MODE [DIRECTORY].
+"""The most memory that a training takes whose variables are cut in four: plain, saving, resumed.
 
-Prints mebibytes: what the model and its optimizer hold, and by how much the process grew beyond that at its peak.
+    python tests/sharded_memory.py nothing|fit|resume|save_session|restore_session PATH
+
+Prints mebibytes: what the model and its optimizer hold, and the most that the process held at a time.
 """
 
 import os
+import resource
 import sys
-import threading
-import time
 
 os.environ.update(KERAS_BACKEND="jax", XLA_FLAGS="--xla_force_host_platform_device_count=4")
 import keras
@@ -14,30 +15,7 @@ import numpy as np
 
 import keras_session_ext as kse
 
-MODE, DIRECTORY, WIDTH, LAYERS = sys.argv[1], sys.argv[2], 1536, 12
-
-
-def resident():
-    with open("/proc/self/status") as handle:
-        return next(int(line.split()[1]) / 1024 for line in handle if line.startswith("VmRSS"))
-
-
-def peak_of(work):
-    """By how much memory grows while something is done."""
-    time.sleep(0.3)
-    base, highest, over = resident(), [0.0], threading.Event()
-
-    def watch():
-        while not over.is_set():
-            highest[0] = max(highest[0], resident())
-            time.sleep(0.002)
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    work()
-    over.set()
-    watcher.join()
-    return highest[0] - base
+MODE, DIRECTORY, WIDTH, LAYERS = sys.argv[1], sys.argv[2], 2048, 24
 
 
 distribution = keras.distribution
@@ -53,13 +31,13 @@ def fit(*callbacks, epochs=3):
     model.fit(x, x, verbose=0, batch_size=8, epochs=epochs, callbacks=list(callbacks))
 
 
-fit()
 works = {
     "nothing": fit,
     "fit": lambda: fit(kse.SessionCheckpoint(DIRECTORY, save=kse.EveryEpochs(1), verbose=0)),
-    "resume": lambda: fit(kse.SessionCheckpoint(DIRECTORY, save=kse.EveryEpochs(10), verbose=0), epochs=5),
-    "save_session": lambda: kse.save_session(model, DIRECTORY + ".h5"),
-    "restore_session": lambda: kse.restore_session(model, DIRECTORY + ".h5"),
+    "resume": lambda: fit(kse.SessionCheckpoint(DIRECTORY, save=kse.EveryEpochs(1), verbose=0), epochs=5),
+    "save_session": lambda: (fit(), kse.save_session(model, DIRECTORY + ".h5")),
+    "restore_session": lambda: (fit(), kse.restore_session(model, DIRECTORY + ".h5")),
 }
+works[MODE]()
 state = sum(np.prod(one.shape) * 4 for one in [*model.variables, *model.optimizer.variables]) / 2 ** 20
-print("MIB {:.0f} {:.0f}".format(state, peak_of(works[MODE])))
+print("MIB {:.0f} {:.0f}".format(state, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))

@@ -241,16 +241,15 @@ def test_devices_are_described():
     assert out.strip().endswith("ok")
 
 
+@pytest.mark.matrix
 def test_saving_and_restoring_shards_takes_the_memory_of_one_state(tmp_path):
-    def grown(mode):
+    def most(mode):
         done = subprocess.run([sys.executable, os.path.join(HERE, "sharded_memory.py"), mode, str(tmp_path / "run")],
                               env=environment("jax"), capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         return list(map(int, done.stdout.rsplit("MIB ", 1)[1].split()))
 
-    state, plain = grown("nothing")
-    shard = state // 96  # the largest variable, cut in four
-    for mode in ("fit", "resume"):
-        assert grown(mode)[1] - plain < state + shard + state // 4, mode
-    for mode in ("save_session", "restore_session"):
-        assert grown(mode)[1] < state + shard + state // 4, mode
+    state, plain = most("nothing")
+    shard = state // (2 * 24 * 4)  # the weights and momenta of 24 layers, each cut in four
+    for mode in ("fit", "resume", "save_session", "restore_session"):
+        assert most(mode)[1] - plain < 1.03 * state + shard, mode  # three per cent: of file and of malloc
