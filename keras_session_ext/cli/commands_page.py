@@ -24,8 +24,9 @@ keras-session prune runs/a --keep-last 3 --keep-best 1 --monitor val_loss --dry-
 
 {table}
 
-Where a CHECKPOINT is asked for, name a file, a run directory (its newest checkpoint), `DIRECTORY/ID`, or an id with
-`--directory`. A DIRECTORY is what `SessionCheckpoint` was given.
+Where a CHECKPOINT is asked for, name a file, a run directory (its newest checkpoint), `DIRECTORY/ID`,
+`DIRECTORY/best` or `DIRECTORY/best:METRIC` (the best of those kept), or an id with `--directory`. A DIRECTORY is what
+`SessionCheckpoint` was given.
 
 - Data go to stdout, messages to stderr. Every command takes `--json`, and then an error is JSON on stdout, too:
   `{{"error": {{"type": "CheckpointNotFound", "message": "…"}}}}`, with the same exit status.

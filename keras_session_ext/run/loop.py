@@ -28,6 +28,7 @@ from keras_session_ext.run.loop_feed import ITERATOR_WITHIN, PASSED, Level, Loop
 from keras_session_ext.run.loop_iterator import LoopIterator
 from keras_session_ext.run.loop_watch import LoopWatch
 from keras_session_ext.run.session import Session
+from keras_session_ext.state.data import SEED_IT
 
 
 class LoopDriver:
@@ -199,8 +200,7 @@ class LoopDriver:
         level.index = stored["index"]
         if not level.is_like(stored["content"]) or (bottom and level.pass_.chain(stored["drawn"]) != stored["chain"]):
             self.session.run.report.because(
-                "the {} of {} did not give what it gave before; make it depend on nothing but seeds that the script "
-                "sets".format(data.kind, level.name))
+                "the {} of {} did not give what it gave before; {}".format(data.kind, level.name, SEED_IT))
         if bottom:
             if len(feed.levels) == 1 and level.word != "epochs" and level.index:
                 self._begin_epoch(level)

@@ -3,6 +3,7 @@
 from typing import Any, Callable, Dict, Iterator
 
 from keras_session_ext.backend.feeds.followed_data import Data, Pass
+from keras_session_ext.state.data import SEED_IT
 
 
 class LoopIterator:
@@ -51,5 +52,4 @@ class LoopIterator:
         self._pass.drop(stored["drawn"] - self._pass.index)
         self._start = stored["start"]
         if stored["content"] != self.data.content() or stored["chain"] != self._pass.chain(stored["drawn"]):
-            self._tell("{} did not give what it gave before; make it depend on nothing but seeds that the script "
-                       "sets".format(self._name))
+            self._tell("{} did not give what it gave before; {}".format(self._name, SEED_IT))

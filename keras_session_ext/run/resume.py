@@ -312,9 +312,7 @@ class Resume:
         self._random, self.within_epoch = None, False
         state.random.settle(random, run)
         if run.feed.verified is False:
-            self.report.because(
-                "the {} did not repeat its batches; make it depend on nothing but seeds that the script "
-                "sets".format(run.feed.source))
+            self.report.because("the {} did not repeat its batches; {}".format(run.feed.source, state.data.SEED_IT))
         if run.epoch_over:
             run.stopping = bool(self.candidate.fields["stopped"])
         self._candidate, self._states = None, {}

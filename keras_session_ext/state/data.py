@@ -10,6 +10,9 @@ NAME = "data"
 _POSITION = ("source", "batch_size", "samples", "batches", "steps_per_epoch", "shuffle")
 
 
+#: what to do where data did not come again
+SEED_IT = ("make it depend on nothing but seeds that the script sets, such as np.random.default_rng(1), which "
+           "set_random_seed does not reach")
 _BEHIND = ("the generator was given to an earlier fit, which was finished and drew nothing from it this time; make a "
            "new one for every fit")
 _behind: List[Any] = []  # generators not where the uninterrupted run has them; a zip takes no weak reference
@@ -99,8 +102,7 @@ def pass_over(state: Dict[str, Any], run: Run) -> None:
     if not verified:
         _behind.append(run.generator)
     if verified is False:
-        run.report.because("the generator did not repeat its batches; make it depend on nothing but seeds that the "
-                           "script sets")
+        run.report.because("the generator did not repeat its batches; " + SEED_IT)
 
 
 def why_not_exact(run: Run) -> List[str]:
