@@ -245,4 +245,49 @@ def over():
     finish(loop, sess.run(tf1.global_variables()))
 
 
+def switched():
+    """An iterator that is made anew of two datasets in turn."""
+    first, second = (_shuffled().take(number).batch(16, drop_remainder=True) for number in (320, 96))
+    iterator = tf1.data.Iterator.from_structure(tf1.data.get_output_types(first), tf1.data.get_output_shapes(first))
+    makers = [iterator.make_initializer(first), iterator.make_initializer(second)]
+    loss, train = net(*iterator.get_next())
+    sess = tf1.Session()
+    sess.run(tf1.global_variables_initializer())
+    loop = loop_of(session=sess)
+    for _ in loop.epochs(2):
+        for made in makers:
+            sess.run(made)
+            for _ in loop.batches(5):
+                done(sess.run([loss, train])[0])
+    finish(loop, sess.run(tf1.global_variables()))
+
+
+def reset():
+    """Local variables that have no value until an epoch gives them one; noise that is fed and fetched."""
+    inputs, targets = placeholders()
+    loss, train = net(inputs, targets)
+    noise = tf1.random_normal([3])
+    mean, update = tf1.metrics.mean(loss + 0 * tf.reduce_sum(noise))
+    sess = tf1.Session()
+    sess.run(tf1.global_variables_initializer())
+    loop = loop_of(session=sess)
+    for _ in loop.epochs(3):
+        sess.run(tf1.local_variables_initializer())
+        for number in loop.batches(7):
+            i = np.random.randint(0, len(x), 32)
+            feeds = {inputs: x[i], targets: y[i]}
+            losses.append(float(sess.run(noise, {noise: np.ones(3)} if number % 2 else None).sum()))
+            done(sess.run([loss, train, update], feeds)[0])
+            if number % 2:
+                sess.run([noise, loss], {**feeds, noise: np.ones(3)})
+        losses.append(float(sess.run(mean)))
+    finish(loop, sess.run(tf1.global_variables()))
+
+
+def in_a_cond():
+    """An iterator that is asked within a tf.cond."""
+    iterator = tf1.data.make_one_shot_iterator(_shuffled().repeat().batch(32))
+    _beside(lambda: tf1.cond(tf.constant(True), lambda: iterator.get_next()[0][0, 0], lambda: 0.0))
+
+
 globals()[CASE]()

@@ -23,6 +23,7 @@ TOLD = {
     "loop_in_graph": "stands in a tf.while_loop or a function of the graph",
     "gamma": "draws a count of numbers that its values decide",
     "unseeded": "call tf.compat.v1.set_random_seed before the graph is built",
+    "in_a_cond": "asks an iterator in a tf.cond",
     "over": "nobody can tell whether the random op",
 }
 
@@ -40,7 +41,7 @@ def result(done):
 
 
 @pytest.mark.parametrize("case", ["fed", "monitored", *[pytest.param(name, marks=pytest.mark.variant) for name in (
-    "attribute", "initialized", "one_shot", "fed_iterator", "keras_calls", "integers")]])
+    "attribute", "initialized", "one_shot", "fed_iterator", "keras_calls", "integers", "switched", "reset")]])
 def test_a_killed_loop_goes_on_as_if_nothing_had_been(case, tmp_path):
     whole = result(run(case, tmp_path / "whole"))
     assert whole["exact"], whole["reasons"]

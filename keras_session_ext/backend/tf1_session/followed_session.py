@@ -134,7 +134,9 @@ class FollowedSession(SessionState):
         return [self.session.graph.as_graph_element(one) for one in parts if one is not None]
 
     def _look(self, fetches: Sequence[Any], fed: Sequence[Any]) -> Program:
-        key = _Fetched(tuple(getattr(one, "op", one) for one in fetches), frozenset(keys(fed)))
+        given = frozenset(keys(fed))  # what is fed is not computed, though it be fetched
+        key = _Fetched(tuple(getattr(one, "op", one) for one in fetches if not hasattr(one, "value_index")
+                             or _key_of(one) not in given), given)
         if key not in self._programs:
             program = self._programs[key] = program_of(key.ops, set(key.fed), self._nodes_of)
             self._data.update(program.data)
@@ -203,15 +205,18 @@ class FollowedSession(SessionState):
 
     def variables(self) -> List[Any]:
         """The graph's global and local variables that have a value."""
-        graph = self.session.graph
-        keys_ = self._v1.GraphKeys
-        listed = [*graph.get_collection(keys_.GLOBAL_VARIABLES), *graph.get_collection(keys_.LOCAL_VARIABLES)]
-        wanted = [one for number, one in enumerate(listed) if id(one) not in self.elsewhere and all(
-            one is not other for other in listed[:number])]
+        wanted = self._wanted()
         known = set(map(id, self._initialized))
         self._initialized += [one for one in wanted if id(one) not in known and self._has_value(one)]
         known = set(map(id, self._initialized))
         return [one for one in wanted if id(one) in known]
+
+    def _wanted(self) -> List[Any]:
+        graph = self.session.graph
+        keys_ = self._v1.GraphKeys
+        listed = [*graph.get_collection(keys_.GLOBAL_VARIABLES), *graph.get_collection(keys_.LOCAL_VARIABLES)]
+        return [one for number, one in enumerate(listed) if id(one) not in self.elsewhere and all(
+            one is not other for other in listed[:number])]
 
     def _has_value(self, variable: Any) -> bool:
         try:
@@ -232,11 +237,11 @@ class FollowedSession(SessionState):
 
     def set_variables(self, state: Dict[str, Any]) -> None:
         """Gives variables their values, and nothing else."""
-        known = {one.name: one for one in self.variables()}
+        known = {one.name: one for one in self._wanted()}  # those without a value, too: the loop may give it
         missing = sorted(set(state["variables"]) - set(known))
         if missing:
-            raise ConfigError("The checkpoint has variables that the session has not, or that have no value yet: {}. "
-                              "Build the same graph, and run its initializer before the loop.".format(
+            raise ConfigError("The checkpoint has variables that the session has not: {}. "
+                              "Build the same graph before the loop.".format(
                                   ", ".join(missing[:5])))
         names = sorted(state["variables"])
         if names:

@@ -35,6 +35,8 @@ _QUEUE = "{} is a {}, which is filled ahead of training by threads; read the dat
 _PYTHON = "{} calls Python code from the graph, whose state is not seen; call it in the loop, and feed what it gives"
 _UNKNOWN = "{} ({}) keeps a state in the session that cannot be read; take it out of what the loop runs"
 _HANDLE = "{} reads whichever iterator its string handle names, which is not followed; write one iterator per dataset"
+_IN_A_COND = ("{} asks an iterator in a tf.cond or a tf.while_loop, where nobody can tell how often it did; ask it "
+              "outside, or switch datasets by the initializers of one iterator (Iterator.from_structure)")
 _UNORDERED = ("several ops of one run write to {}, in an order that TensorFlow does not fix, so that plain runs "
               "differ, too")
 
@@ -67,7 +69,7 @@ class Program(NamedTuple):
         draws: its random ops.
         asked: further fetches of such a run: shapes and conditions.
         made: handle of an iterator -> the op that makes it anew.
-        data: handle of an iterator -> a checksum of the constants that its dataset is made of.
+        data: op that makes an iterator anew -> a checksum of the constants that its dataset is made of.
         next: the handles of iterators, each as often as it is asked.
         may_draw: random ops that may have drawn when the run ends for want of data.
         reasons: why its state cannot be brought back.
@@ -119,11 +121,16 @@ def program_of(ops: Sequence[Any], fed: Set[Any], library: Library) -> Program:
         elif op.type == "MakeIterator":
             nodes = [one.node_def for one in ops_of_run([op.inputs[0].op], set())]
             made.made[op.inputs[1].op.name] = op.name
-            made.data[op.inputs[1].op.name] = _content(nodes, library)
+            made.data[op.name] = _content(nodes, library)  # one iterator may be made of several datasets
             made.reasons.extend(_of_nodes(nodes, library, op_reasons))
         elif op.type in GET_NEXT:
             handle = op.inputs[0].op
-            made.next.append(handle.name)
+            if list(_contexts(op)):
+                made.reasons.append(_IN_A_COND.format(op.name))
+                continue
+            if handle.type.startswith("Iterator") and not handle.type.startswith("IteratorFrom") or (
+                    handle.type == "OneShotIterator"):
+                made.next.append(handle.name)
             if handle.type == "OneShotIterator":
                 made.data[handle.name] = _content([handle.node_def], library)
                 made.reasons.extend(_of_nodes(_within([handle.node_def], library), library, op_reasons))
