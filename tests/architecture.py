@@ -57,6 +57,7 @@ BACKEND_FLOORS = [
     {"tf1_session.eager_session_access": "", "tf1_session.graph_session_access": "",
      "tf1_session.keras3_session_access": ""},
     {"tf1_session.followed_session": ""},
+    {"tf1_session.watch_sessions": ""},
     {"tf1_session.session_programs": ""},
     {"feeds": "", "randomness.redraw_kernel_ops": ""},
     {"tf1_session.symbolic_tensors": ""},

@@ -75,6 +75,8 @@ PRIVATE = {
     "_get_control_flow_context": ("tf.Operation", LOOP1, KILL),
     "_id": ("tf.Operation", LOOP1, KILL),
     "_make_train_function": ("Model", LOOP1, SESSION),
+    "_Callable": ("tf.Session", LOOP1, LOOPS),
+    "_call_tf_sessionrun": ("tf.Session", LOOP1, LOOPS),
     "_make_callable_from_options": ("tf.Session", LOOP1, LOOPS),
     "_tf_sess": ("MonitoredSession", LOOP1, LOOPS),
     "_unfetchable_ops": ("tf.Graph", LOOP1, KILL),

@@ -90,6 +90,8 @@ class LoopWatch:
         values = [value for scope in self._scopes_of(found) for value in scope.values.values()]
         values += [one for value in values if walk_objects.is_helper(value) for one in vars(value).values()]
         self._session_state = self._session.family.follow_session(self._given, values)
+        if self._session_state is not None:
+            self._session_state.is_open = lambda: self._feed is not None and bool(self._feed.levels)
 
     def remember(self, found: Found) -> None:
         """A loop begins: how the script has made its variables, beside their values; the first one tells."""

@@ -82,8 +82,8 @@ class LoopView:
         session, family = self.session, self._run.family
         if session is not None:
             session.elsewhere = set(family.own_variables(self._run.model)).union(
-                *(family.own_variables(model) for model in found.models.values()),
-                *(map(id, leaves) for _, leaves in found.objects.values()))
+                *(family.own_variables(model) for model in found.models.values()))
+            found.objects.clear()  # layers, optimizers, variables: all that they hold lives in the session
             found.owns["session"] = Own(session, session.get_state, session.set_state, "Session")
 
     def restore_session(self, stored: Dict[str, Any]) -> None:

@@ -290,4 +290,125 @@ def in_a_cond():
     _beside(lambda: tf1.cond(tf.constant(True), lambda: iterator.get_next()[0][0, 0], lambda: 0.0))
 
 
+def kept_run():
+    """`run` was taken from the session before the loop."""
+    inputs, targets = placeholders()
+    loss, train = net(inputs, targets)
+    sess = tf1.Session()
+    run = sess.run
+    run(tf1.global_variables_initializer())
+    loop = loop_of(session=sess)
+    for _ in loop.batches(20):
+        i = np.random.randint(0, len(x), 32)
+        done(run([loss, train], {(inputs, targets): (x[i], y[i])})[0])
+    finish(loop, sess.run(tf1.global_variables()))
+
+
+def texts():
+    """A variable of text, and dropout in a tf.cond with a part of the feeds sparse."""
+    inputs, targets = placeholders()
+    training, sparse = tf1.placeholder(tf.bool, []), tf1.sparse_placeholder(tf.float32, [None, 64])
+    text = tf1.get_variable("text", initializer=["a", "ä"])
+    loss, train = net(inputs + tf1.sparse.to_dense(sparse), targets, training)
+    write = tf1.assign(text, tf.strings.join([["b", "c"], tf.strings.as_string(tf1.train.get_global_step())]))
+    sess = tf1.Session()
+    sess.run(tf1.global_variables_initializer())
+    loop = loop_of(session=sess)
+    for _ in loop.batches(20):
+        i = np.random.randint(0, len(x), 32)
+        value = tf1.SparseTensorValue([[0, 1], [3, 4]], [0.5, 1.5], [32, 64])
+        done(sess.run([loss, train, write], {inputs: x[i], targets: y[i], training: True, sparse: value})[0])
+    values = sess.run(tf1.global_variables())
+    finish(loop, [np.array(one.tolist(), "S") if one.dtype == object else one for one in map(np.asarray, values)])
+
+
+def held_without_value():
+    """A variable that the script holds, and that only the loop gives a value; one that the loop makes."""
+    inputs, targets = placeholders()
+    loss, train = net(inputs, targets)
+    late = tf1.Variable(1.0)
+    later = None
+    sess = tf1.Session()
+    sess.run(tf1.variables_initializer([one for one in tf1.global_variables() if one is not late]))
+    loop = loop_of(session=sess)
+    for epoch in loop.epochs(3):
+        if later is None:
+            later = tf1.Variable(2.0)
+            sess.run([late.initializer, later.initializer])
+            more = tf1.assign_add(later, 0.5 * late)
+        for _ in loop.batches(8):
+            i = np.random.randint(0, len(x), 32)
+            done(sess.run([loss, train, more], {inputs: x[i], targets: y[i]})[0])
+    finish(loop, sess.run(tf1.global_variables()))
+
+
+class Holder:
+    """Holds a trainer, which holds the session."""
+
+    def __init__(self):
+        self.trainer = Trainer()
+
+
+def too_deep():
+    holder, loop = Holder(), loop_of()
+    for _ in loop.batches(8):
+        one = holder.trainer
+        done(one.sess.run([one.loss, one.train], {one.inputs: x[:32], one.targets: y[:32]})[0])
+    finish(loop, [])
+
+
+def other_session():
+    trainer, other = Trainer(), tf1.Session()
+    other.run(tf1.global_variables_initializer())
+    loop = loop_of(session=other)
+    trainer.fit(loop)
+    finish(loop, [])
+
+
+def session_in_epoch():
+    inputs, targets = placeholders()
+    loss, train = net(inputs, targets)
+    first = tf1.Session()
+    first.run(tf1.global_variables_initializer())
+    loop = loop_of(session=first)
+    for _ in loop.epochs(2):
+        with tf1.Session() as sess:
+            sess.run(tf1.global_variables_initializer())
+            for _ in loop.batches(8):
+                i = np.random.randint(0, len(x), 32)
+                done(sess.run([loss, train], {inputs: x[i], targets: y[i]})[0])
+    finish(loop, [])
+
+
+def trained_before():
+    layers = keras.layers
+    model = keras.models.Sequential([layers.Dense(8, input_shape=(64,)), layers.Dropout(0.3), layers.Dense(10)])
+    model.compile("adam", "mse")
+    model.train_on_batch(x[:32], np.eye(10)[y[:32]])
+    loop = loop_of()
+    for _ in loop.batches(20):
+        i = np.random.randint(0, len(x), 32)
+        done(model.train_on_batch(x[i], np.eye(10)[y[i]]))
+    finish(loop, model.get_weights())
+
+
+def caught():
+    """A run that fails, which the script takes for an answer."""
+    inputs, targets = placeholders()
+    loss, train = net(inputs, targets)
+    with tf1.control_dependencies([tf1.assert_less(loss, 2.2)]):
+        checked = tf.identity(loss)
+    sess = tf1.Session()
+    sess.run(tf1.global_variables_initializer())
+    loop = loop_of(session=sess)
+    for _ in loop.batches(20):
+        i = np.random.randint(0, len(x), 32)
+        try:
+            sess.run(checked, {inputs: x[i], targets: y[i]})
+        except tf.errors.InvalidArgumentError:
+            pass
+        done(sess.run([loss, train], {inputs: x[i], targets: y[i]})[0])
+    finish(loop, sess.run(tf1.global_variables()))
+
+
 globals()[CASE]()

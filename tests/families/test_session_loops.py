@@ -24,6 +24,11 @@ TOLD = {
     "gamma": "draws a count of numbers that its values decide",
     "unseeded": "call tf.compat.v1.set_random_seed before the graph is built",
     "in_a_cond": "asks an iterator in a tf.cond",
+    "too_deep": "another session than the loop's trains",
+    "other_session": "another session than the loop's trains",
+    "session_in_epoch": "another session than the loop's trains",
+    "trained_before": "a callable of the session that was made before the loop began",
+    "caught": "nobody can tell whether the random op",
     "over": "nobody can tell whether the random op",
 }
 
@@ -41,7 +46,8 @@ def result(done):
 
 
 @pytest.mark.parametrize("case", ["fed", "monitored", *[pytest.param(name, marks=pytest.mark.variant) for name in (
-    "attribute", "initialized", "one_shot", "fed_iterator", "keras_calls", "integers", "switched", "reset")]])
+    "attribute", "initialized", "one_shot", "fed_iterator", "keras_calls", "integers", "kept_run", "texts",
+    "held_without_value", "switched", "reset")]])
 def test_a_killed_loop_goes_on_as_if_nothing_had_been(case, tmp_path):
     whole = result(run(case, tmp_path / "whole"))
     assert whole["exact"], whole["reasons"]

@@ -2,7 +2,7 @@
 
 import abc
 import contextlib
-from typing import Any, ContextManager, Dict, List, Optional, Sequence, Set
+from typing import Any, Callable, ContextManager, Dict, List, Optional, Sequence, Set
 
 import numpy as np
 
@@ -17,8 +17,10 @@ class SessionState(abc.ABC):
     Attributes:
         elsewhere: ids of variables that are captured by others.
         reasons: why what it holds cannot be brought back, as far as known.
+        is_open: says whether the loop that runs it is open.
     """
 
+    is_open: Callable[[], bool]
     elsewhere: Set[int]
     reasons: List[str]
 
@@ -28,11 +30,7 @@ class SessionState(abc.ABC):
 
     @abc.abstractmethod
     def set_variables(self, state: Dict[str, Any]) -> None:
-        """Gives variables their values, and nothing else.
-
-        Raises:
-            ConfigError: the graph is another one.
-        """
+        """Gives variables their values, and nothing else; the loop may yet make those that are missing."""
 
     @abc.abstractmethod
     def set_state(self, state: Dict[str, Any]) -> None:

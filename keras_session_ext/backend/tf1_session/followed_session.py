@@ -5,14 +5,18 @@ function of the op's seeds and of how many numbers it has drawn: so each run is
 asked for the shapes of what it draws, and a resume draws as many again.
 """
 
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+import contextlib
+import importlib.util
+import threading
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
 from keras_session_ext.backend.contracts.engine import Engine
 from keras_session_ext.backend.contracts.session_access import SessionState
 from keras_session_ext.backend.randomness.redraw_kernel_ops import LARGEST_RUN
-from keras_session_ext.backend.tf1_session.session_programs import GET_NEXT, Draw, Program, keys, program_of
+from keras_session_ext.backend.tf1_session.session_programs import GET_NEXT, Draw, Program, key_of, keys, program_of
+from keras_session_ext.backend.tf1_session.watch_sessions import Key, elements, fed_tensors, watch
 from keras_session_ext.errors import ConfigError
 
 _SEEDS = ("the seeds of the session's random ops are others than at the checkpoint ({}); call "
@@ -22,12 +26,19 @@ _NOT_SO_FAR = ("the iterator {} was made anew by {} before the checkpoint, and w
                "front of the loop that reads it")
 _READ = "the iterator {} has given more than at the checkpoint, and cannot be turned back"
 _DATA = "the iterator {} reads other data than at the checkpoint"
-_FAILED = ("a run ended for want of data, and nobody can tell whether the random op {} had drawn by then; let its "
-           "shape come from the data, or end the loop by a number of batches")
+_FAILED = ("a run failed or ended for want of data, and nobody can tell whether the random op {} had drawn by then; "
+           "let its shape come from the data, or end the loop by a number of batches")
 _SHAPE = ("the random op {} draws in a tf.cond for batches of unknown size from an iterator; use "
           ".batch(n, drop_remainder=True), or feed_dict")
 _UNSEEN = ("a run fetched what cannot be looked into, so that its draws are not counted; fetch tensors, ops, lists or "
            "dicts")
+_KEPT = ("a callable of the session that was made before the loop began was called, whose draws are not counted: one "
+         "of make_callable, or that of a Keras model that had trained; make it, or train first, within the loop")
+_OTHER = ("another session than the loop's trains, draws or is written to while the loop runs, and is not kept; name "
+          "the one that trains, SessionLoop(…, session=…), and use one")
+_HALF_READ = ("a run that asks the iterator {} failed or ended for want of data, and nobody can tell whether it was "
+              "asked by then; ask one iterator in a run, and check data before")
+_DTYPE = "the variable {} is {}, which NumPy does not know here, and is not kept; install ml_dtypes"
 _PARTIAL = "partial_run was used, whose draws are not counted; use run"
 
 
@@ -65,36 +76,59 @@ class FollowedSession(SessionState):
         self._data: Dict[str, str] = {}
         self._library: Dict[str, Sequence[Any]] = {}
         self._initialized: List[Any] = []
-        self._run = session.run  # whatever a script has put in its place
-        self._make = session._make_callable_from_options
-        session.run, session.make_callable = self.run, self._make_callable
-        session._make_callable_from_options = self._callable_from_options
-        session.partial_run_setup = self._partial_run_setup
+        self.is_open: Callable[[], bool] = lambda: True
+        self._inside = threading.local()
+        self._run, self._make = session._run, session._make_callable_from_options
+        self._call = session._call_tf_sessionrun
+        # below `run`, which a script may have kept: run = sess.run
+        session._run, session._call_tf_sessionrun = self._followed_run, self._followed_call
+        session._make_callable_from_options, session.make_callable = self._callable_from_options, self._make_callable
+        watch(session)
 
     # -- runs
 
-    def run(self, fetches: Any, feed_dict: Any = None, options: Any = None, run_metadata: Any = None) -> Any:
-        """As `Session.run`; counts what was drawn."""
-        program = self._program_of(fetches, feed_dict)
-        if program is None:
-            result = self._run(fetches, feed_dict, options, run_metadata)  # or it says what is wrong
-            self._because([_UNSEEN])
+    def _followed_run(self, handle: Any, fetches: Any, feed_dict: Any, options: Any, run_metadata: Any) -> Any:
+        """As `Session._run`; counts what was drawn."""
+        if getattr(self._inside, "ours", False):
+            return self._run(handle, fetches, feed_dict, options, run_metadata)
+        with self._ours():
+            program = self._program_of(fetches, feed_dict) if handle is None else None
+            if program is None:
+                result = self._run(handle, fetches, feed_dict, options, run_metadata)  # or it says what is wrong
+                self._because([_UNSEEN if handle is None else _PARTIAL])
+                return result
+            self._catch_up(program)
+            asked = [fetches, program.asked] if program.asked else fetches
+            try:
+                result = self._run(None, asked, feed_dict, options, run_metadata)
+            except BaseException as error:
+                self._failed(program, error)
+                raise
+            result, told = result if program.asked else (result, [])
+            self._count(program, dict(zip(map(key_of, program.asked), told)), feed_dict or {})
             return result
-        self._catch_up(program)
+
+    @contextlib.contextmanager
+    def _ours(self) -> Iterator[None]:
+        """What runs in the block is not counted, or is by whoever opens it."""
+        before, self._inside.ours = getattr(self._inside, "ours", False), True
         try:
-            if not program.asked:
-                result, told = self._run(fetches, feed_dict, options, run_metadata), []
-            else:
-                result, told = self._run([fetches, program.asked], feed_dict, options, run_metadata)
-        except self._v1.errors.OutOfRangeError:
-            self._because(_FAILED.format(name) for name in program.may_draw)
-            raise
-        self._count(program, dict(zip(map(_key_of, program.asked), told)), list((feed_dict or {}).items()))
-        return result
+            yield
+        finally:
+            self._inside.ours = before
+
+    def _followed_call(self, *arguments: Any) -> Any:
+        if not getattr(self._inside, "ours", False):  # of a callable that was made before the loop began
+            self._because([_KEPT])
+        return self._call(*arguments)
+
+    def _ask_session(self, fetches: Any, feeds: Any = None) -> Any:
+        with self._ours():
+            return type(self.session).run(self.session, fetches, feeds)
 
     def _make_callable(self, fetches: Any, feed_list: Any = None, accept_options: bool = False) -> Any:
         def call(*values: Any, **options: Any) -> Any:
-            return self.run(fetches, dict(zip(feed_list or (), values)), **options)
+            return self.session.run(fetches, dict(zip(feed_list or (), values)), **options)
 
         return call
 
@@ -107,36 +141,44 @@ class FollowedSession(SessionState):
 
         def call(*values: Any, **more: Any) -> Any:
             self._catch_up(program)
-            result = made(*values, **more)
-            self._count(program, {}, list(zip(fed, values)))
+            try:
+                with self._ours():
+                    result = made(*values, **more)
+            except BaseException as error:
+                self._failed(program, error)
+                raise
+            self._count(program, {}, dict(zip(map(Key, fed), values)))
             return result
 
         return call
 
-    def _partial_run_setup(self, *arguments: Any, **options: Any) -> Any:
-        self._because([_PARTIAL])
-        return type(self.session).partial_run_setup(self.session, *arguments, **options)
+    def called_from_before(self) -> None:
+        """A callable of the session ran that was made before it was followed."""
+        if not getattr(self._inside, "ours", False):
+            self._because([_KEPT])
+
+    def other_session(self) -> None:
+        """Another session, which keeps something from one iteration to the next, has run while the loop is open."""
+        self._because([_OTHER])
+
+    def _failed(self, program: Program, error: BaseException) -> None:
+        over = isinstance(error, self._v1.errors.OutOfRangeError)
+        self._because(_FAILED.format(name) for name in (
+            program.may_draw if over else [draw.op.name for draw in program.draws]))
+        if len(program.next) > 1 or (program.next and not over):
+            self._because(_HALF_READ.format(name) for name in program.next)
 
     def _program_of(self, fetches: Any, feed_dict: Any) -> Optional[Program]:
+        graph = self.session.graph
         try:
-            return self._look(self._elements(fetches), self._elements(list(feed_dict or ())))
+            return self._look(elements(fetches, graph), elements(list(feed_dict or ()), graph))
         except (KeyError, TypeError, ValueError):
             return None
-
-    def _elements(self, value: Any) -> List[Any]:
-        """The tensors and ops in a nest, in whatever order."""
-        from tensorflow.python.util import nest
-
-        if isinstance(value, (list, tuple, dict)):
-            inner = list(value.values()) if isinstance(value, dict) else value
-            return [one for item in inner for one in self._elements(item)]
-        parts = nest.flatten(value, expand_composites=True)  # of a SparseTensor
-        return [self.session.graph.as_graph_element(one) for one in parts if one is not None]
 
     def _look(self, fetches: Sequence[Any], fed: Sequence[Any]) -> Program:
         given = frozenset(keys(fed))  # what is fed is not computed, though it be fetched
         key = _Fetched(tuple(getattr(one, "op", one) for one in fetches if not hasattr(one, "value_index")
-                             or _key_of(one) not in given), given)
+                             or key_of(one) not in given), given)
         if key not in self._programs:
             program = self._programs[key] = program_of(key.ops, set(key.fed), self._nodes_of)
             self._data.update(program.data)
@@ -154,28 +196,26 @@ class FollowedSession(SessionState):
 
     # -- counting
 
-    def _count(self, program: Program, told: Dict[Any, Any], feeds: List[Tuple[Any, Any]]) -> None:
+    def _count(self, program: Program, told: Dict[Any, Any], feeds: Dict[Any, Any]) -> None:
         for handle, maker in program.made.items():
             self._iterators[handle] = maker, 0
         for handle in program.next:
             maker, count = self._iterators.get(handle, ("", 0))
             self._iterators[handle] = maker, count + 1
         if program.draws:
-            named = [(self.session.graph.as_graph_element(one) if isinstance(one, str) else one, value)
-                     for one, value in feeds]
-            fed = {_key_of(one): value for one, value in named if hasattr(one, "value_index")}
+            fed = fed_tensors(feeds, self.session.graph)
             for draw in program.draws:
                 self._count_draw(draw, told, fed)
 
     def _count_draw(self, draw: Draw, told: Dict[Any, Any], fed: Dict[Any, Any]) -> None:
         for condition, branch in draw.conditions:
-            key = _key_of(condition)
+            key = key_of(condition)
             value = told[key] if key in told else fed[key] if key in fed else self._ask(condition, fed)
             if bool(value) != bool(branch):
                 return
         numbers = draw.numbers
-        if numbers is None and draw.shape is not None and _key_of(draw.shape) in told:
-            numbers = int(np.prod(told[_key_of(draw.shape)], dtype=np.int64))
+        if numbers is None and draw.shape is not None and key_of(draw.shape) in told:
+            numbers = int(np.prod(told[key_of(draw.shape)], dtype=np.int64))
         if numbers is None:
             numbers = self._numbers(draw, fed)
         self._drawn[draw.op.name] = self._drawn.get(draw.op.name, 0) + numbers
@@ -194,7 +234,7 @@ class FollowedSession(SessionState):
         feeds = {op.outputs[index]: value for (op, index), value in fed.items()}
         if draw is not None:
             feeds.update({condition: bool(branch) for condition, branch in draw.conditions})
-        return type(self.session).run(self.session, self._fetchable(tensor), feeds)
+        return self._ask_session(self._fetchable(tensor), feeds)
 
     def _fetchable(self, element: Any) -> Any:
         """What stands in a cond can be fetched, so long as the cond is fed."""
@@ -220,7 +260,7 @@ class FollowedSession(SessionState):
 
     def _has_value(self, variable: Any) -> bool:
         try:
-            type(self.session).run(self.session, variable)
+            self._ask_session(variable)
         except self._v1.errors.FailedPreconditionError:
             return False
         return True
@@ -228,27 +268,37 @@ class FollowedSession(SessionState):
     def get_state(self) -> Dict[str, Any]:
         """All of it, as a plain value."""
         variables = self.variables()
-        arrays = self._engine.read(variables) if variables else []
+        with self._ours():
+            arrays = self._engine.read(variables) if variables else []
         seeds = {name: _seeds(self.session.graph.get_operation_by_name(name)) for name in self._drawn}
-        return {"variables": {one.name: array for one, array in zip(variables, arrays)},
+        self._because(_DTYPE.format(one.name, array.dtype) for one, array in zip(variables, arrays)
+                      if not _is_stored(array.dtype))
+        return {"variables": {one.name: array for one, array in zip(variables, arrays)
+                              if array.dtype != object and _is_stored(array.dtype)},
+                "texts": {one.name: [list(array.shape), array.reshape(-1).tolist()] for one, array in zip(
+                    variables, map(np.asarray, arrays)) if array.dtype == object},
                 "draws": {name: [*seeds[name], count] for name, count in self._drawn.items()},
                 "iterators": {handle: list(state) for handle, state in {**self._iterators, **self._behind}.items()},
                 "data": dict(self._data)}
 
     def set_variables(self, state: Dict[str, Any]) -> None:
-        """Gives variables their values, and nothing else."""
+        """Gives variables their values, and nothing else; the loop may yet make those that are missing."""
+        values = dict(state["variables"])
+        for name, (shape, texts) in state["texts"].items():
+            values[name] = np.array(texts, object).reshape(shape)
         known = {one.name: one for one in self._wanted()}  # those without a value, too: the loop may give it
-        missing = sorted(set(state["variables"]) - set(known))
-        if missing:
-            raise ConfigError("The checkpoint has variables that the session has not: {}. "
-                              "Build the same graph before the loop.".format(
-                                  ", ".join(missing[:5])))
-        names = sorted(state["variables"])
+        names = sorted(set(values).intersection(known))
         if names:
-            self._engine.assign([known[name] for name in names], [state["variables"][name] for name in names])
+            with self._ours():
+                self._engine.assign([known[name] for name in names], [values[name] for name in names])
 
     def set_state(self, state: Dict[str, Any]) -> None:
         """Brings all of it to where it was; `reasons` has what could not be."""
+        known = {one.name for one in self._wanted()}
+        missing = sorted({*state["variables"], *state["texts"]} - known)
+        if missing:
+            raise ConfigError("The checkpoint has variables that the session has not: {}. "
+                              "Build the same graph before the loop.".format(", ".join(missing[:5])))
         self.set_variables(state)
         self._draw_again(state["draws"])
         self._read_again(state["iterators"])
@@ -288,7 +338,7 @@ class FollowedSession(SessionState):
         while total > 0:
             part = min(total, LARGEST_RUN) if rank else 1
             feeds[shape] = np.array(([part] + [1] * rank)[:rank], shape.dtype.as_numpy_dtype)
-            type(self.session).run(self.session, self._fetchable(op), feeds)
+            self._ask_session(self._fetchable(op), feeds)
             total -= part
 
     def _read_again(self, iterators: Dict[str, List[Any]]) -> None:
@@ -313,7 +363,7 @@ class FollowedSession(SessionState):
 
     def _make_anew(self, handle: str, maker: str) -> bool:
         try:
-            type(self.session).run(self.session, self._op(maker))
+            self._ask_session(self._op(maker))
         except (TypeError, self._v1.errors.OpError):  # it is gone, or fed, with what only the script knows
             self._because([_NOT_SO_FAR.format(handle, maker)])
             return False
@@ -322,40 +372,13 @@ class FollowedSession(SessionState):
     def _drop(self, handle: Any, count: int) -> None:
         readers = [op for output in handle.outputs for op in output.consumers() if op.type in GET_NEXT]
         for _ in range(count if readers else 0):
-            type(self.session).run(self.session, readers[0])
+            self._ask_session(readers[0])
 
 
-def _key_of(tensor: Any) -> Tuple[Any, int]:
-    return tensor.op, tensor.value_index
+def _is_stored(dtype: np.dtype) -> bool:
+    """Whether a resume can make arrays of this kind here: not those that only TensorFlow 1 itself knows."""
+    return dtype.isbuiltin == 1 or importlib.util.find_spec("ml_dtypes") is not None
 
 
 def _seeds(op: Any) -> List[Any]:
     return [op.type, int(op.get_attr("seed")), int(op.get_attr("seed2"))]
-
-
-def raw(session: Any, v1: Any) -> Any:
-    """The session itself, of a monitored one, too.
-
-    Raises:
-        ConfigError: it is no session, or closed.
-    """
-    found = session._tf_sess() if hasattr(session, "_tf_sess") else session
-    if not isinstance(found, (v1.Session, v1.InteractiveSession)):
-        raise ConfigError("Invalid value for argument `session`. Expected a tf.compat.v1.Session. Received: "
-                          "{!r}".format(session))
-    if getattr(found, "_closed", False):
-        raise ConfigError("The session that SessionLoop was given is closed. Begin the loop within its `with`.")
-    return found
-
-
-def find(values: Sequence[Any], v1: Any) -> List[Any]:
-    """The sessions among values, monitored ones before those within them."""
-    kinds = (v1.Session, v1.InteractiveSession)
-    found: List[Any] = []
-    for value in values:
-        if not isinstance(value, kinds) and not hasattr(type(value), "_tf_sess"):
-            continue
-        session = value._tf_sess() if hasattr(value, "_tf_sess") else value
-        if session is not None and not getattr(session, "_closed", False) and all(session is not one for one in found):
-            found.append(session)
-    return found

@@ -8,7 +8,7 @@ from keras_session_ext.backend.contracts.engine import Engine
 from keras_session_ext.backend.contracts.session_access import GraphSessionAccess, SessionState
 from keras_session_ext.backend.kept_values import OfModel
 from keras_session_ext.backend.layers_and_variables import weights_of
-from keras_session_ext.backend.tf1_session import followed_session
+from keras_session_ext.backend.tf1_session import followed_session, watch_sessions
 from keras_session_ext.backend.tf1_session.scope_settings import Settings, enter_device
 from keras_session_ext.errors import ConfigError
 
@@ -102,7 +102,7 @@ class GraphAccess(GraphSessionAccess):
 
     def follow_session(self, session: Any, values: Sequence[Any]) -> SessionState:
         """The one that is named; else the one among the values, the default one, or Keras's."""
-        found = [followed_session.raw(session, self.v1)] if session is not None else followed_session.find(
+        found = [watch_sessions.raw(session, self.v1)] if session is not None else watch_sessions.find(
             [*values, self.v1.get_default_session()], self.v1)
         if len(found) > 1:
             raise ConfigError("The loop reads {} sessions. Name the one that trains: SessionLoop(…, session=…).".format(

@@ -92,17 +92,18 @@ def ops_of_run(ops: Sequence[Any], fed: Set[Any]) -> List[Any]:
         op = left.pop()
         if op not in seen:
             seen.add(op)
-            left += [tensor.op for tensor in op.inputs if _key(tensor) not in fed] + list(op.control_inputs)
+            left += [tensor.op for tensor in op.inputs if key_of(tensor) not in fed] + list(op.control_inputs)
     return sorted(seen, key=lambda op: op._id)
 
 
-def _key(tensor: Any) -> Tuple[Any, int]:
+def key_of(tensor: Any) -> Tuple[Any, int]:
+    """What can be looked for in the place of a tensor, which some TensorFlows compare element by element."""
     return tensor.op, tensor.value_index
 
 
 def keys(tensors: Sequence[Any]) -> Set[Any]:
     """Tensors as what can be looked for, in every TensorFlow."""
-    return set(map(_key, tensors))
+    return set(map(key_of, tensors))
 
 
 def program_of(ops: Sequence[Any], fed: Set[Any], library: Library) -> Program:
@@ -128,7 +129,7 @@ def program_of(ops: Sequence[Any], fed: Set[Any], library: Library) -> Program:
             if list(_contexts(op)):
                 made.reasons.append(_IN_A_COND.format(op.name))
                 continue
-            if handle.type.startswith("Iterator") and not handle.type.startswith("IteratorFrom") or (
+            if (handle.type.startswith("Iterator") and not handle.type.startswith("IteratorFrom")) or (
                     handle.type == "OneShotIterator"):
                 made.next.append(handle.name)
             if handle.type == "OneShotIterator":
