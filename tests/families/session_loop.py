@@ -171,6 +171,9 @@ def fed_iterator():
 
 def keras_calls():
     """train_on_batch and predict of a Keras model, in Keras's own session."""
+    if hasattr(keras.backend, "set_session"):  # standalone Keras repeats on one thread only
+        config = tf1.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
+        keras.backend.set_session(tf1.Session(config=config))
     layers = keras.layers
     model = keras.models.Sequential([
         layers.Dense(16, activation="relu", input_shape=(64,)), layers.Dropout(0.3), layers.Dense(10)])

@@ -161,7 +161,8 @@ class Graph(GraphAccess, Keras2):
         kernels = self._kernels.get(model)
         tests = any(getattr(model, name, None) is not None for name in ("test_function", "predict_function"))
         reasons = kernels.why_not_exact(tests) if kernels is not None else []
-        return reasons + (self._not_repeatable(model) if self.name == "keras" else [])
+        return reasons + (
+            self._not_repeatable(model) if self.name == "keras" and self.optimizers(model) else [])
 
     def _not_repeatable(self, model: Any) -> List[str]:
         """Why two plain runs may differ: the optimizers read `iterations` while another op of the step adds to it.
