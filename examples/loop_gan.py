@@ -8,13 +8,12 @@ and once killed and started again. At the end what the two runs hold is compared
 `--train DIRECTORY` is the training itself: an ordinary loop with four lines changed.
 """
 
-import argparse
 import hashlib
 import os
 import signal
-import subprocess
 import sys
-import tempfile
+
+import killed_and_whole
 
 EPOCHS, BATCH, NOISE = 4, 64, 16
 KILLS = (9, 17, 12)  # steps that each process makes before it dies
@@ -75,36 +74,5 @@ def resumed_behind(loop):
     return loop.resume_report.progress.step
 
 
-def run(directory, dies_at=0):
-    """Starts the training in a process of its own; returns what it prints at its end."""
-    done = subprocess.run([sys.executable, os.path.abspath(__file__), "--train", directory, "--dies-at", str(dies_at)],
-                          capture_output=True, text=True, env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3"))
-    expected = -signal.SIGKILL if dies_at else 0
-    if done.returncode != expected:
-        sys.exit("The training ended with status {}, expected {}:\n{}".format(done.returncode, expected, done.stderr))
-    print("\n".join(line for line in done.stdout.splitlines() if line.startswith(("Session: resumed", "  exact:"))))
-    return dict(line.split("\t") for line in done.stdout.splitlines() if "\t" in line)
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--train", metavar="DIRECTORY")
-    parser.add_argument("--dies-at", type=int, default=0)
-    arguments = parser.parse_args()
-    if arguments.train:
-        train(arguments.train, arguments.dies_at)
-        return 0
-    folder = tempfile.mkdtemp()
-    whole = run(os.path.join(folder, "whole"))
-    for dies_at in KILLS:
-        run(os.path.join(folder, "killed"), dies_at)
-    killed = run(os.path.join(folder, "killed"))
-    print("{:<28}{:<20}{:<20}".format("", "uninterrupted", "killed three times"))
-    for name, digest in whole.items():
-        print("{:<28}{:<20}{:<20}{}".format(name, digest[:16], killed[name][:16],
-                                            "same" if digest == killed[name] else "DIFFERENT"))
-    return int(whole != killed)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(killed_and_whole.main(train, KILLS, __file__, __doc__.splitlines()[0]))
