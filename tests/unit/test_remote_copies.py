@@ -111,4 +111,4 @@ def test_a_folder_that_others_can_change_is_not_used(tmp_path, monkeypatch, capl
     shared = folder_for("s3://bucket/a").rsplit("/", 1)[0]
     (tmp_path / shared).chmod(0o777)
     elsewhere = folder_for("s3://bucket/a")
-    assert not elsewhere.startswith(shared) and "not this user's alone" in caplog.text
+    assert not (elsewhere + "/").startswith(shared + "/") and "not this user's alone" in caplog.text
