@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_session_ext.backend.engines.graph_ops import UPDATES, ops_behind, unordered_updates
 
-LARGEST_RUN = 1 << 24  # numbers in one run: 64 MiB
+_LARGEST_RUN = 1 << 24  # numbers in one run: 64 MiB
 
 #: ops that reserve a fixed count of Philox samples for each number they return, and take their shape as first input
 LINEAR = ("RandomUniform", "RandomStandardNormal", "TruncatedNormal", "RandomUniformInt")
@@ -166,14 +166,7 @@ class KernelOps:
             totals = [total + size * count for total, size in zip(totals, self._sizes_of(key))]
         feeds = self._feeds(next(iter(missing)))
         for op, total in zip(self.ops, totals):
-            rank = int(op.inputs[0].shape[0])
-            while total > 0:
-                part = min(total, LARGEST_RUN)
-                shape = np.array([part] + [1] * (rank - 1), op.inputs[0].dtype.as_numpy_dtype)
-                if rank == 0:
-                    shape, part = shape[:0], 1
-                self._run(self._fetchable(op), _with(feeds, op.inputs[0], shape))
-                total -= part
+            draw(self._fetchable(op), total, self._run, feeds)
 
     def _forward_runs(self, missing: Dict[Tuple, int]) -> None:
         """One forward pass for every step: the last resort, where an op stands in a loop or a function."""
@@ -181,6 +174,24 @@ class KernelOps:
             feeds = self._feeds(key)
             for _ in range(count):
                 self._run(self._function.outputs[0].op, feeds)
+
+
+def draw(op: Any, total: int, run: Callable[..., Any], feeds: Dict[Any, Any]) -> None:
+    """Lets a random op draw so many numbers, in as few runs as that takes.
+
+    Args:
+        op: one of LINEAR, which may be fetched.
+        total: how many numbers.
+        run: of its session: called with a fetch and feeds.
+        feeds: what it needs beside its shape.
+    """
+    shape = op.inputs[0]
+    rank = int(shape.shape[0])
+    while total > 0:
+        part = min(total, _LARGEST_RUN) if rank else 1
+        sizes = np.array(([part] + [1] * rank)[:rank], shape.dtype.as_numpy_dtype)
+        run(op, _with(feeds, shape, sizes))
+        total -= part
 
 
 def _shape(value: Any) -> Tuple:

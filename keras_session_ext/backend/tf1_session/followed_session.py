@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_session_ext.backend.contracts.engine import Engine
 from keras_session_ext.backend.contracts.session_access import SessionState
-from keras_session_ext.backend.randomness.redraw_kernel_ops import LARGEST_RUN
+from keras_session_ext.backend.randomness import redraw_kernel_ops
 from keras_session_ext.backend.tf1_session.session_programs import GET_NEXT, Draw, Program, key_of, keys, program_of
 from keras_session_ext.backend.tf1_session.watch_sessions import Key, elements, fed_tensors, watch
 from keras_session_ext.errors import ConfigError
@@ -331,15 +331,9 @@ class FollowedSession(SessionState):
             if hasattr(context, "pred"):
                 feeds[context.pred] = bool(context.branch)
             context = context.outer_context
-        shape = op.inputs[0]
         for bound, tensor in enumerate(op.inputs[1:]):  # of RandomUniformInt: they count for nothing here
             feeds[tensor] = np.array(2 * bound, tensor.dtype.as_numpy_dtype)
-        rank = int(shape.shape[0])
-        while total > 0:
-            part = min(total, LARGEST_RUN) if rank else 1
-            feeds[shape] = np.array(([part] + [1] * rank)[:rank], shape.dtype.as_numpy_dtype)
-            self._ask_session(self._fetchable(op), feeds)
-            total -= part
+        redraw_kernel_ops.draw(self._fetchable(op), total, self._ask_session, feeds)
 
     def _read_again(self, iterators: Dict[str, List[Any]]) -> None:
         """Notes where iterators stood; one that the script makes anew before it asks need not be read to there."""
